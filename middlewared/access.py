@@ -1,0 +1,126 @@
+"""Who a session is, and what a method or collection asks of it."""
+
+import errno
+
+import msgspec
+
+from middlewared.errors import CallError, NotAuthenticated
+
+__all__ = [
+    "FULL_ADMIN",
+    "SYSTEM",
+    "Access",
+    "Audience",
+    "Credentials",
+    "Origin",
+    "not_authorized",
+]
+
+FULL_ADMIN = "FULL_ADMIN"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a connection comes from.
+
+    Attributes:
+        address: IP address, None on the unix socket.
+        uid: user id of the peer on the unix socket, else None.
+        secure: nobody in between can listen: unix socket, loopback or TLS.
+    """
+
+    address: str | None = None
+    uid: int | None = None
+    secure: bool = True
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a login proved; fixed for its time.
+
+    Attributes:
+        type: how, as clients know it: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET.
+        account_id: id of the account, None for the system and unix peers.
+        username: name of the account at login.
+        roles: roles of the account; FULL_ADMIN includes all others.
+        login_id: names this login.
+        login_at: milliseconds since 1970-01-01 UTC.
+        api_key: id of the API key that was used, if any.
+    """
+
+    type: str
+    account_id: int | None
+    username: str
+    roles: frozenset[str]
+    login_id: str
+    login_at: int
+    api_key: int | None = None
+
+    @property
+    def full_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return FULL_ADMIN in self.roles
+
+    def has_any(self, roles: frozenset[str]) -> bool:
+        """Tell whether one of *roles* is held, full admins hold all."""
+        return self.full_admin or not self.roles.isdisjoint(roles)
+
+
+#: The server itself: start-up, schedules, commands on a stopped server.
+SYSTEM = Credentials(
+    type="SYSTEM",
+    account_id=None,
+    username="system",
+    roles=frozenset({FULL_ADMIN}),
+    login_id="system",
+    login_at=0,
+)
+
+
+def not_authorized() -> CallError:
+    """Build the error for a login that may not do this."""
+    return CallError("Not authorized", errno.EACCES)
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a method or collection asks of a session.
+
+    Without anything it is for full admins; `authenticated` opens it to every login,
+    `public` to all (design, section 8).
+    """
+
+    roles: frozenset[str] = frozenset()
+    authenticated: bool = False
+    public: bool = False
+
+    def check(self, credentials: Credentials | None) -> None:
+        """Let the session pass or say why not.
+
+        Raises:
+            NotAuthenticated: it needs a login.
+            CallError: EACCES, the login lacks the role.
+        """
+        if self.public:
+            return
+        if credentials is None:
+            raise NotAuthenticated
+        if not (self.authenticated or credentials.has_any(self.roles)):
+            raise not_authorized()
+
+
+class Audience(msgspec.Struct, frozen=True):
+    """Who may see one item: its owner, holders of roles, and full admins.
+
+    Attributes:
+        owner: account id; None when no account owns it.
+        roles: roles whose holders may read it too.
+    """
+
+    owner: int | None
+    roles: frozenset[str] = frozenset()
+
+    def includes(self, credentials: Credentials | None) -> bool:
+        """Tell whether a login may see the item; nobody without one may."""
+        if credentials is None:
+            return False
+        if credentials.has_any(self.roles):
+            return True
+        return self.owner is not None and self.owner == credentials.account_id

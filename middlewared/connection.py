@@ -1,0 +1,375 @@
+"""One WebSocket connection, on websockets' sans-I/O layer (design, section 4).
+
+The layer is ours because a client that stops reading defeats keepalive, close and
+shutdown of both ready-made ones. The reader never awaits work; everything for the
+client goes through one bounded queue; the transport is fed only while its own buffer
+is small, with one write per tick of the loop.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import struct
+import termios
+from collections.abc import Hashable
+from typing import Any, Protocol, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from middlewared.access import Origin
+from middlewared.events import Event, Subscriber
+from middlewared.sendqueue import Importance, SendQueue
+from middlewared.session import ClientSession
+from middlewared.settings import Settings
+
+__all__ = ["Connection", "Gate", "Handler"]
+
+#: Bytes in the transport beyond which frames wait in our queue.
+TRANSPORT_HIGH = 64 * 1024
+TRANSPORT_LOW = 16 * 1024
+#: Bytes handed to the transport in one write.
+WRITE_SIZE = 256 * 1024
+#: Fragments of one message (as websockets limits them).
+MAX_FRAGMENTS = 4096
+CONTROL = "control"
+
+
+class Handler(Protocol):
+    """What a connection hands its messages to."""
+
+    def receive(self, session: ClientSession, raw: bytes) -> None:
+        """Handle one message; never waits."""
+        ...
+
+
+class Gate(Protocol):
+    """Lets connections in and knows them; the server implements it."""
+
+    settings: Settings
+    handler: Handler
+    loop: asyncio.AbstractEventLoop
+
+    def admit(self, request: Request, origin: Origin) -> tuple[int, str] | None:
+        """Say with which status and text an upgrade is refused, None to let it in."""
+        ...
+
+    def open_session(self, connection: "Connection", origin: Origin) -> ClientSession:
+        """Make the session of a new connection."""
+        ...
+
+    def origin_of(self, transport: asyncio.BaseTransport) -> Origin:
+        """Say where a transport comes from."""
+        ...
+
+    def forget(self, connection: "Connection") -> None:
+        """Drop a connection that is gone."""
+        ...
+
+
+class _Protocol(ServerProtocol):
+    """The sans-I/O layer, with the limit and the text of clients before login."""
+
+    anonymous = True
+    text = ""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Fail the connection (RFC 6455, section 7.1.7)."""
+        if code == CloseCode.MESSAGE_TOO_BIG and self.text:
+            code = CloseCode.INVALID_DATA if self.anonymous else code
+            reason = self.text
+        super().fail(code, reason)
+
+
+def _size_text(limit: int) -> str:
+    return f"{limit // 1024} kB" if limit >= 1024 else f"{limit} bytes"  # noqa: PLR2004
+
+
+class Connection(asyncio.Protocol):
+    """The asyncio protocol of an upgraded connection; uvicorn makes it.
+
+    Its `SendQueue` is bounded: a client is disconnected when more than
+    ``send_queue_limit`` bytes wait for it, or when it took no byte for ``send_stall``
+    seconds. A client that takes some is never disconnected for being slow.
+    """
+
+    def __init__(
+        self, config: Any, server_state: Any, app_state: dict[str, Any]
+    ) -> None:
+        self.gate: Gate = app_state["gate"]
+        settings = self.gate.settings
+        self._loop = self.gate.loop
+        self._ws = _Protocol()
+        self._queue = SendQueue(settings.send_queue_limit)
+        self._fragments: list[bytes] = []
+        self._paused = False
+        self._flushing = False
+        self._written = 0
+        self._taken = 0
+        self._progress_at = self._heard_at = self._pinged_at = self._loop.time()
+        self._closing_at: float | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._transport: asyncio.Transport | None = None
+        self.origin = Origin()
+        self.session: ClientSession | None = None
+        self.identify(anonymous=True)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport of an HTTP connection that asked for the upgrade."""
+        # Cast: uvloop's transports are no asyncio.Transport, only alike.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(TRANSPORT_HIGH, TRANSPORT_LOW)
+        self.origin = self.gate.origin_of(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and start what it asks for; never waits."""
+        self._heard_at = self._loop.time()
+        self._ws.receive_data(data)
+        self._handle_events()
+        self._send_protocol_data()
+
+    def eof_received(self) -> None:
+        """Close a connection whose client stopped sending."""
+        self._ws.receive_eof()
+        self._send_protocol_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything about the client; its jobs go on."""
+        self._queue.clear()
+        self._writable.set()
+        if self.session is not None:
+            self.session.close()
+        self.gate.forget(self)
+
+    def pause_writing(self) -> None:
+        """Keep frames in our own queue: the client does not keep up."""
+        self._paused = True
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Feed the transport again."""
+        self._paused = False
+        self._flush()
+
+    # What the session and the server call.
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; it leaves with all that is due in this tick of the loop."""
+        self._put(frame, None, Importance.KEEP)
+
+    def send_event(self, event: Event, subscriber: Subscriber) -> None:
+        """Queue an event; the first progress gives way when the client is behind."""
+        self._put(event.frame_for(subscriber), event.key, event.importance)
+
+    async def wait_writable(self) -> None:
+        """Wait until the client has taken most of what it was sent."""
+        await self._writable.wait()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the client, ours and the transport's."""
+        buffered = self._transport.get_write_buffer_size() if self._transport else 0
+        return self._queue.size + buffered
+
+    def identify(self, *, anonymous: bool) -> None:
+        """Set the message size for a client that is known, or not."""
+        settings = self.gate.settings
+        self._ws.anonymous = anonymous
+        if anonymous:
+            limit = settings.max_anonymous_message
+            what = "Anonymous connection max message length is"
+        else:
+            limit = settings.max_message
+            what = "Max message length is"
+        self._ws.max_message_size = limit
+        self._ws.text = f"{what} {_size_text(limit)}"
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake; `watch` ends what does not answer."""
+        if self._ws.state is State.OPEN:
+            self._ws.send_close(code, reason)
+            self._send_protocol_data()
+        elif self._ws.state is State.CONNECTING and self._transport is not None:
+            self._transport.close()
+        self._begin_closing()
+
+    def abort(self, why: str) -> None:
+        """Disconnect at once, without a handshake."""
+        if self._transport is not None and not self._transport.is_closing():
+            logging.getLogger(__name__).warning(
+                "disconnected %s: %s", self.origin.address or "unix socket", why
+            )
+        self._queue.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def watch(self, now: float) -> None:
+        """Look after this connection; the server calls it about once a second.
+
+        Args:
+            now: the loop's time, seconds.
+        """
+        settings = self.gate.settings
+        self._note_progress(now)
+        if self.backlog and now - self._progress_at > settings.send_stall:
+            self.abort(f"it took no byte for {settings.send_stall:g} s")
+        elif self._closing_at is not None:
+            if now - max(self._closing_at, self._progress_at) > settings.close_timeout:
+                self.abort("it did not answer the closing handshake")
+        elif self._ws.state is State.OPEN:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        settings = self.gate.settings
+        silent = now - max(self._heard_at, self._progress_at)
+        if silent > settings.ping_interval + settings.ping_timeout:
+            self.abort("no sign of life")
+        elif (
+            now - self._heard_at > settings.ping_interval
+            and now - self._pinged_at > settings.ping_interval
+        ):
+            self._pinged_at = now
+            self._ws.send_ping(b"")
+            self._send_protocol_data()
+
+    def _note_progress(self, now: float) -> None:
+        """Note whether the client took bytes since the last look.
+
+        Counted down to the acknowledgement of its kernel, since a large socket
+        buffer would hide a slow reader for many seconds.
+        """
+        if self._transport is None:
+            return
+        waiting = self._transport.get_write_buffer_size() + _unsent(self._transport)
+        taken = self._written - waiting
+        if taken != self._taken or not waiting:
+            self._taken = taken
+            self._progress_at = now
+
+    # Receiving.
+
+    def _handle_events(self) -> None:
+        for event in self._ws.events_received():
+            if isinstance(event, Request):
+                self._handshake(event)
+            elif isinstance(event, Frame):
+                self._receive_frame(event)
+
+    def _handshake(self, request: Request) -> None:
+        refusal = self.gate.admit(request, self.origin)
+        if refusal is None:
+            response = self._ws.accept(request)
+        else:
+            response = self._ws.reject(*refusal)
+        self._ws.send_response(response)
+        if self._ws.state is State.OPEN:
+            self.session = self.gate.open_session(self, self.origin)
+        else:
+            self._begin_closing()
+
+    def _receive_frame(self, frame: Frame) -> None:
+        if self._ws.state is not State.OPEN:
+            return
+        match frame.opcode:
+            case Opcode.TEXT | Opcode.CONT:
+                self._receive_text(frame)
+            case Opcode.BINARY:
+                self._fail(CloseCode.UNSUPPORTED_DATA, "Text frames only")
+
+    def _receive_text(self, frame: Frame) -> None:
+        data = bytes(frame.data)
+        if not frame.fin or self._fragments:
+            self._fragments.append(data)
+            if len(self._fragments) > MAX_FRAGMENTS:
+                self._fail(CloseCode.MESSAGE_TOO_BIG, "Too many fragments")
+                return
+            if not frame.fin:
+                return
+            data = b"".join(self._fragments)
+            self._fragments.clear()
+        if not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError as exc:
+                self._fail(
+                    CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}"
+                )
+                return
+        if self.session is not None:
+            self.gate.handler.receive(self.session, data)
+
+    def _fail(self, code: int, reason: str) -> None:
+        self._ws.fail(code, reason)
+        self._send_protocol_data()
+
+    # Sending.
+
+    def _send_protocol_data(self) -> None:
+        """Queue what the sans-I/O layer wants sent: handshake, pong, close."""
+        for data in self._ws.data_to_send():
+            if data:
+                pong = data[:1] == b"\x8a"
+                self._put(
+                    data,
+                    CONTROL if pong else None,
+                    Importance.NEWEST if pong else Importance.KEEP,
+                    control=True,
+                )
+            else:
+                self._begin_closing()
+
+    def _put(
+        self,
+        frame: bytes,
+        key: Hashable | None,
+        importance: Importance,
+        *,
+        control: bool = False,
+    ) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not control and self._ws.state is not State.OPEN:
+            return
+        if not self._queue and not self._transport.get_write_buffer_size():
+            self._progress_at = self._loop.time()
+        self._queue.put(frame, key=key, importance=importance, behind=self._paused)
+        if self._queue.overflown:
+            self.abort(f"more than {self.gate.settings.send_queue_limit} bytes wait")
+        elif not self._flushing and not self._paused:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        while self._queue and not self._paused:
+            data = self._queue.take(WRITE_SIZE)
+            self._written += len(data)
+            transport.write(data)
+        if not self._paused:
+            self._writable.set()
+            if self._closing_at is not None and self._ws.eof_sent:
+                transport.close()
+
+    def _begin_closing(self) -> None:
+        if self._closing_at is None:
+            self._closing_at = self._loop.time()
+        if self._ws.eof_sent and not self._flushing and not self._paused:
+            self._flush()
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the peer's kernel has not acknowledged (ioctl TIOCOUTQ)."""
+    socket = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, ValueError):
+        answer = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        return int(struct.unpack("i", answer)[0])
+    return 0

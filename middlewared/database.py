@@ -1,0 +1,257 @@
+"""SQLite: one writer that commits in groups, one reader, numbered migrations."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import anyio
+import msgspec
+
+from middlewared.errors import StoreError
+
+__all__ = ["Database", "Done", "Statement", "Write"]
+
+logger = logging.getLogger(__name__)
+
+Statement = tuple[str, Sequence[Any]]
+Row = tuple[Any, ...]
+#: Called in the loop once a write is committed (None) or refused (the reason).
+Done = Callable[[StoreError | sqlite3.IntegrityError | None], None]
+
+#: Writes in one transaction; beyond, the next group begins.
+MAX_GROUP = 512
+BUSY_SECONDS = 5.0
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-16384",
+    "PRAGMA foreign_keys=ON",
+)
+_WRITER_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=1000",
+    "PRAGMA journal_size_limit=67108864",
+)
+
+
+class Write(msgspec.Struct, frozen=True, eq=False):
+    """Statements that are committed together, and who wants to know."""
+
+    statements: tuple[Statement, ...]
+    done: Done | None
+
+
+class Database:
+    """The embedded database; open it with `Database.open`.
+
+    Every write goes through one queue and one task, which commits everything queued
+    as one transaction (group commit), with ``synchronous=FULL``: what was reported
+    as done survives a power cut. The queue is not bounded by itself: its feeders are
+    (calls in flight, running jobs), so that no final state of a job is ever refused.
+    """
+
+    def __init__(
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection
+    ) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._queue: list[Write] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator["Database"]:
+        """Open or create the database file; close it after the last write.
+
+        Raises:
+            StoreError: the file cannot be opened, is no database or is locked.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                writer = await stack.enter_async_context(
+                    aiosqlite.connect(path, isolation_level=None)
+                )
+                for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
+                    await writer.execute_fetchall(pragma)
+                reader = await stack.enter_async_context(
+                    aiosqlite.connect(path, isolation_level=None)
+                )
+                for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
+                    await reader.execute_fetchall(pragma)
+            except sqlite3.Error as exc:
+                raise StoreError(f"database {str(path)!r}: {exc}") from exc
+            database = cls(path, writer, reader)
+            async with anyio.create_task_group() as group:
+                group.start_soon(database._commit_groups, name="database writer")
+                try:
+                    yield database
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await database.wait_committed()
+                    database._closing = True
+                    database._wake.set()
+
+    async def migrate(self, owner: str, folder: Traversable) -> None:
+        """Bring the tables of *owner* up to date.
+
+        Args:
+            owner: name of the plugin whose tables these are.
+            folder: holds ``0001_*.sql``, ``0002_*.sql`` and so on.
+
+        Raises:
+            StoreError: the database is newer than the program, or a step failed.
+        """
+        steps = sorted(
+            (entry for entry in folder.iterdir() if entry.name.endswith(".sql")),
+            key=lambda entry: entry.name,
+        )
+        try:
+            await self._writer.execute_fetchall(
+                "CREATE TABLE IF NOT EXISTS schema_version "
+                "(owner TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT"
+            )
+            rows = await self._writer.execute_fetchall(
+                "SELECT version FROM schema_version WHERE owner = ?", (owner,)
+            )
+            present = next(iter(rows))[0] if rows else 0
+            if present > len(steps):
+                raise StoreError(
+                    f"database {str(self.path)!r} has version {present} of the "
+                    f"tables of {owner!r}, this program knows {len(steps)}; install "
+                    "a newer one"
+                )
+            for number, step in enumerate(steps[present:], present + 1):
+                await self._writer.executescript(
+                    f"BEGIN IMMEDIATE;\n{step.read_text(encoding='utf-8')}\n"  # noqa: S608 - both are ours
+                    "INSERT OR REPLACE INTO schema_version "
+                    f"VALUES ('{owner}', {number});\nCOMMIT;"
+                )
+        except sqlite3.Error as exc:
+            raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
+
+    def write(self, statements: Iterable[Statement], done: Done | None = None) -> None:
+        """Queue statements that are committed together; does not wait.
+
+        Args:
+            statements: SQL and parameters.
+            done: called in the loop after the commit, in the order of the calls,
+                with None or with the reason why nothing of it was written.
+        """
+        self._queue.append(Write(tuple(statements), done))
+        self._idle.clear()
+        self._wake.set()
+
+    async def execute(self, *statements: Statement) -> None:
+        """Write statements together and wait for the commit.
+
+        Not undone by cancelling: the statements are then still written.
+
+        Raises:
+            StoreError: nothing of it was written.
+            sqlite3.IntegrityError: it breaks a rule of a table.
+        """
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(exc: StoreError | sqlite3.IntegrityError | None) -> None:
+            if outcome.done():
+                return
+            if exc is None:
+                outcome.set_result(None)
+            else:
+                outcome.set_exception(exc)
+
+        self.write(statements, done)
+        await outcome
+
+    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one SELECT on the read connection.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        try:
+            return list(await self._reader.execute_fetchall(sql, parameters))  # type: ignore[arg-type]  # rows are tuples
+        except sqlite3.Error as exc:
+            raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
+
+    async def wait_committed(self) -> None:
+        """Wait until everything queued so far is committed or refused."""
+        await self._idle.wait()
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                group = self._queue[:MAX_GROUP]
+                del self._queue[:MAX_GROUP]
+                await self._commit(group)
+            self._idle.set()
+            if self._closing:
+                return
+
+    async def _commit(self, group: list[Write]) -> None:
+        """Commit a group as one transaction; apart, when one of them breaks it."""
+        try:
+            await self._transaction(group)
+        except sqlite3.Error as exc:
+            if len(group) > 1:
+                for write in group:
+                    await self._commit([write])
+                return
+            reason: StoreError | sqlite3.IntegrityError = (
+                exc
+                if isinstance(exc, sqlite3.IntegrityError)
+                else StoreError(f"database {str(self.path)!r}: {exc}")
+            )
+            logger.log(logging.DEBUG if reason is exc else logging.ERROR, "%s", reason)
+            _report(group, reason)
+        else:
+            _report(group, None)
+
+    async def _transaction(self, group: list[Write]) -> None:
+        await self._writer.execute_fetchall("BEGIN IMMEDIATE")
+        try:
+            for sql, rows in _runs(group):
+                await self._writer.executemany(sql, rows)
+            await self._writer.execute_fetchall("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                await self._writer.execute_fetchall("ROLLBACK")
+            raise
+
+
+def _runs(group: list[Write]) -> Iterable[tuple[str, list[Sequence[Any]]]]:
+    """Join neighbouring statements with the same SQL: one call into SQLite each."""
+    runs: list[tuple[str, list[Sequence[Any]]]] = []
+    for write in group:
+        for sql, parameters in write.statements:
+            if runs and runs[-1][0] == sql:
+                runs[-1][1].append(parameters)
+            else:
+                runs.append((sql, [parameters]))
+    return runs
+
+
+def _report(
+    group: list[Write], reason: StoreError | sqlite3.IntegrityError | None
+) -> None:
+    for write in group:
+        if write.done is None:
+            continue
+        try:
+            write.done(reason)
+        except Exception:
+            logger.exception("a listener of the database writer failed")

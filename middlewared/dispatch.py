@@ -1,0 +1,432 @@
+"""From a message to running handlers, and from their outcome to the answer."""
+
+import asyncio
+import errno
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from middlewared import ejson, jsonrpc
+from middlewared.access import Credentials
+from middlewared.context import Context, Services
+from middlewared.errors import (
+    CallError,
+    InternalError,
+    InvalidRequest,
+    MethodNotFound,
+    ParseError,
+    RpcError,
+    TooManyCalls,
+)
+from middlewared.plugin import Executor, Method
+from middlewared.registry import Registry
+from middlewared.session import ClientSession
+from middlewared.settings import Settings
+from middlewared.tasks import Tasks
+
+__all__ = ["Call", "Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+Respond = Callable[[bytes], None]
+
+#: Elements of a batch that are started in one tick of the loop.
+BATCH_SLICE = 64
+
+
+class Call:
+    """One request on its way: who asked, for what, and where the answer goes.
+
+    Attributes:
+        method: what is called.
+        values: bound values in signature order.
+        id: id of the request byte for byte, empty for a notification.
+        context: the rights it runs with; its session may be None.
+        legacy_jobs: a job call is answered at once, with the job's id.
+    """
+
+    __slots__ = (
+        "_limit",
+        "_respond",
+        "context",
+        "id",
+        "legacy_jobs",
+        "method",
+        "session",
+        "values",
+    )
+
+    def __init__(
+        self,
+        method: Method,
+        values: list[Any],
+        number: bytes,
+        context: Context,
+        *,
+        session: ClientSession | None = None,
+        respond: Respond | None = None,
+        limit: int = 0,
+    ) -> None:
+        self.method = method
+        self.values = values
+        self.id = number
+        self.context = context
+        self.session = session
+        self.legacy_jobs = session is not None and session.options.legacy_jobs
+        self._respond = respond
+        self._limit = limit
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Who calls."""
+        return self.context.credentials
+
+    @property
+    def message_id(self) -> Any:
+        """The id as a value, `msgspec.UNSET` for a notification."""
+        return msgspec.json.decode(self.id) if self.id else msgspec.UNSET
+
+    def finish(self, value: Any) -> None:
+        """Answer with what the handler returned; once."""
+        try:
+            encoded = self.method.results.encode(value)
+        except ejson.EncodingError:
+            logger.exception("the result of %s cannot be encoded", self.method.name)
+            self.fail(InternalError())
+        else:
+            self.finish_encoded(encoded)
+
+    def finish_encoded(self, result: bytes) -> None:
+        """Answer with a result that is encoded already; once."""
+        if len(result) > self._limit:
+            self.fail(
+                CallError(
+                    f"The answer has {len(result)} bytes, the limit is {self._limit}",
+                    errno.EMSGSIZE,
+                )
+            )
+        elif self._respond is not None:
+            self._respond(jsonrpc.render_result(result, self.id))
+
+    def fail(self, exc: BaseException) -> None:
+        """Answer with an error; once. Full admins get the traceback."""
+        if self._respond is None:
+            return
+        who = self.context.credentials
+        self._respond(
+            jsonrpc.render_error(
+                exc, self.id, with_trace=who is not None and who.full_admin
+            )
+        )
+
+
+class _Target:
+    """A method as one session may call it; binds params for `jsonrpc.describe`."""
+
+    __slots__ = ("context", "method")
+
+    def __init__(self, method: Method, context: Context) -> None:
+        self.method = method
+        self.context = context
+
+    def bind(self, args: list[Any], named: dict[str, Any]) -> list[Any]:
+        """Check the caller's rights, then the params."""
+        self.method.access.check(self.context.credentials)
+        return self.method.params.bind(args, named)
+
+
+class _Batch:
+    """A batch: its elements wait their turn in it, its answer waits for the last."""
+
+    __slots__ = ("_answers", "_elements", "_limit", "_open", "_session", "_start")
+
+    def __init__(
+        self,
+        session: ClientSession,
+        elements: list[msgspec.Raw],
+        start: Callable[[ClientSession, bytes, Respond], bool],
+        limit: int,
+    ) -> None:
+        self._session = session
+        self._elements = deque(bytes(element) for element in elements)
+        self._answers: list[bytes] = []
+        self._open = 0
+        self._start = start
+        self._limit = limit
+        session.undispatched += sum(map(len, self._elements))
+
+    def advance(self) -> None:
+        """Start what may start now; go on when a slot is free, or in the next tick."""
+        session = self._session
+        for _ in range(BATCH_SLICE):
+            if not self._elements:
+                break
+            if session.calls >= self._limit:
+                session.waiting.append(self.advance)
+                return
+            element = self._elements.popleft()
+            session.undispatched -= len(element)
+            self._open += 1
+            if not self._start(session, element, self._answer):
+                self._open -= 1
+        if self._elements:
+            asyncio.get_running_loop().call_soon(self.advance)
+        else:
+            self._finish()
+
+    def _answer(self, payload: bytes) -> None:
+        self._answers.append(payload)
+        self._open -= 1
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._answers and not self._elements and not self._open:
+            self._session.send(b"[" + b",".join(self._answers) + b"]")
+            self._answers = []
+
+
+class Dispatcher:
+    """Takes messages, runs handlers, answers.
+
+    Handlers run by their `Executor`. A request is answered exactly once, a
+    notification never. The reader of a connection calls `receive`, which never waits.
+    """
+
+    def __init__(self, services: Services) -> None:
+        settings = services.get(Settings)
+        self._services = services
+        self._registry = services.get(Registry)
+        self._tasks = services.get(Tasks)
+        self._threads = anyio.CapacityLimiter(settings.sync_threads)
+        self._max_calls = settings.max_calls
+        self._max_undispatched = settings.max_undispatched
+        self._max_answer = settings.send_queue_limit // 2
+
+    def receive(self, session: ClientSession, raw: bytes) -> None:
+        """Handle one message of a client."""
+        if raw.lstrip()[:1] == b"[":
+            self._receive_batch(session, raw)
+        else:
+            self._receive_one(session, raw, session.send, batched=False)
+
+    def _receive_batch(self, session: ClientSession, raw: bytes) -> None:
+        try:
+            elements = jsonrpc.split_batch(raw)
+        except (ParseError, InvalidRequest) as exc:
+            session.send(jsonrpc.render_error(exc, b"", with_trace=False))
+            return
+        if session.undispatched + len(raw) > self._max_undispatched:
+            self._refuse_batch(session, elements)
+            return
+        start = partial(self._receive_one, batched=True)
+        _Batch(session, elements, start, self._max_calls).advance()
+
+    def _refuse_batch(
+        self, session: ClientSession, elements: list[msgspec.Raw]
+    ) -> None:
+        exc = TooManyCalls(
+            f"Maximum size of waiting requests ({self._max_undispatched} bytes) "
+            "has exceeded"
+        )
+        numbers = [jsonrpc.read_id(bytes(element)) for element in elements]
+        answers = [
+            jsonrpc.render_error(exc, number, with_trace=False)
+            for number in numbers
+            if number
+        ]
+        if answers:
+            session.send(b"[" + b",".join(answers) + b"]")
+
+    def _receive_one(
+        self, session: ClientSession, raw: bytes, respond: Respond, *, batched: bool
+    ) -> bool:
+        """Start one request; tell whether it is or will be answered."""
+        request = jsonrpc.read_request(raw)
+        if request is not None:
+            method = self._registry.methods.get(request.method)
+            if method is not None:
+                values = self._bind(session, method, request)
+                if values is not None:
+                    number = bytes(request.id)
+                    self._begin(session, method, values, number, respond, batched)
+                    return bool(number)
+        return self._receive_slowly(session, raw, respond, batched)
+
+    def _bind(
+        self, session: ClientSession, method: Method, request: jsonrpc.Request
+    ) -> list[Any] | None:
+        """Check rights and decode params; None leaves both to the complete way."""
+        try:
+            method.access.check(session.credentials)
+            return method.params.decode(request.params)
+        except CallError:
+            return None
+
+    def _receive_slowly(
+        self, session: ClientSession, raw: bytes, respond: Respond, batched: bool
+    ) -> bool:
+        description = jsonrpc.describe(raw, partial(self._find, session.context))
+        if description.target is not None:
+            assert isinstance(description.target, _Target)  # noqa: S101 - _find's type
+            method = description.target.method
+            self._begin(
+                session, method, description.values, description.id, respond, batched
+            )
+            return bool(description.id)
+        if description.error is None:
+            return False
+        credentials = session.credentials
+        full = credentials is not None and credentials.full_admin
+        respond(
+            jsonrpc.render_error(description.error, description.id, with_trace=full)
+        )
+        return True
+
+    def _find(self, context: Context, name: str) -> _Target | None:
+        method = self._registry.methods.get(name)
+        return None if method is None else _Target(method, context)
+
+    def _begin(
+        self,
+        session: ClientSession,
+        method: Method,
+        values: list[Any],
+        number: bytes,
+        respond: Respond,
+        batched: bool,
+    ) -> None:
+        holds_slot = method.executor in (Executor.ASYNC, Executor.THREAD)
+        if holds_slot and not batched and session.calls >= self._max_calls:
+            exc = TooManyCalls(
+                f"Maximum number of concurrent calls ({self._max_calls}) has exceeded"
+            )
+            if number:
+                respond(jsonrpc.render_error(exc, number, with_trace=False))
+            return
+        call = Call(
+            method,
+            values,
+            number,
+            session.context,
+            session=session,
+            respond=respond if number else None,
+            limit=self._max_answer,
+        )
+        if holds_slot:
+            session.calls += 1
+        self._run(call)
+
+    def _run(self, call: Call) -> None:
+        match call.method.executor:
+            case Executor.IMMEDIATE:
+                self._step(call)
+            case Executor.DEFERRED:
+                self._defer(call)
+            case _:
+                self._tasks.start(self._await(call), name=f"call {call.method.name}")
+
+    def _step(self, call: Call) -> None:
+        """Run an immediate handler to its end without a task."""
+        method = call.method
+        coroutine = method.params.call(method.handler, call.context, call.values)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            call.finish(stop.value)
+        except Exception as exc:  # noqa: BLE001 - a border: the caller is told
+            self._report(call, exc)
+        else:
+            coroutine.close()
+            self._report(
+                call, RuntimeError(f"{method.name} is immediate but suspended")
+            )
+
+    def _defer(self, call: Call) -> None:
+        runner = self._registry.runner
+        if runner is None:
+            self._report(call, CallError("No job manager is running", errno.EBUSY))
+            return
+        try:
+            runner.accept(call)
+        except Exception as exc:  # noqa: BLE001 - a border: the caller is told
+            self._report(call, exc)
+
+    async def _await(self, call: Call) -> None:
+        """Run a handler in this task, or in a thread, and answer."""
+        method = call.method
+        try:
+            run = partial(method.params.call, method.handler, call.context, call.values)
+            if method.executor is Executor.THREAD:
+                value = await anyio.to_thread.run_sync(run, limiter=self._threads)
+            else:
+                value = await run()
+        except asyncio.CancelledError:
+            call.fail(CallError("The server stops", errno.EBUSY))
+            raise
+        except Exception as exc:  # noqa: BLE001 - a border: the caller is told
+            self._report(call, exc)
+        else:
+            call.finish(value)
+        finally:
+            if call.session is not None:
+                call.session.release()
+
+    def _report(self, call: Call, exc: Exception) -> None:
+        if not isinstance(exc, RpcError):
+            logger.error("%s failed", call.method.name, exc_info=exc)
+        call.fail(exc)
+
+    async def call(self, context: Context, method: str, *params: Any) -> Any:
+        """Call a method inside the server, with the rights of *context*.
+
+        Args:
+            context: whose rights.
+            method: full name.
+            params: plain values, as a client would send them.
+
+        Returns:
+            The result as plain values; a job method's when the job ends.
+
+        Raises:
+            RpcError: what the method raised, or why it could not be called.
+        """
+        found = self._registry.methods.get(method)
+        if found is None:
+            raise MethodNotFound
+        found.access.check(context.credentials)
+        values = found.params.bind(params, {})
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._run(_InnerCall(found, values, context, outcome))
+        return await outcome
+
+
+class _InnerCall(Call):
+    """A call from inside the server: its answer is a future."""
+
+    __slots__ = ("_outcome",)
+
+    def __init__(
+        self,
+        method: Method,
+        values: list[Any],
+        context: Context,
+        outcome: asyncio.Future[Any],
+    ) -> None:
+        super().__init__(method, values, b"", context)
+        self._outcome = outcome
+
+    def finish_encoded(self, result: bytes) -> None:
+        """Give the plain result to whoever awaits it."""
+        if not self._outcome.done():
+            self._outcome.set_result(msgspec.json.decode(result))
+
+    def fail(self, exc: BaseException) -> None:
+        """Raise where the call is awaited."""
+        if not self._outcome.done():
+            self._outcome.set_exception(exc)

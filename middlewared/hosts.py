@@ -1,0 +1,46 @@
+"""Which Host and Origin headers are let in (DNS rebinding, cross-site sockets)."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from middlewared.settings import Settings
+
+__all__ = ["host_allowed", "origin_allowed"]
+
+_LOCAL = "localhost"
+
+
+def _host_name(host: str) -> str:
+    """Cut the port off a Host header; IPv6 addresses lose their brackets."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
+    except ValueError:
+        return ""
+
+
+def host_allowed(host: str | None, settings: Settings) -> bool:
+    """Tell whether a Host header is an address, localhost, or a name we go by."""
+    if host is None:
+        return False
+    name = _host_name(host)
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        own = {_LOCAL, settings.listen_address[0].lower()}
+        return bool(name) and name in own | {
+            _host_name(allowed) for allowed in settings.allowed_hosts
+        }
+    return True
+
+
+def origin_allowed(origin: str | None, host: str | None, settings: Settings) -> bool:
+    """Tell whether a page of this origin may connect.
+
+    Absent (no browser), equal to the Host, or one of ``allowed_origins``.
+    """
+    if origin is None or origin in settings.allowed_origins:
+        return True
+    try:
+        return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False

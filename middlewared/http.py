@@ -1,0 +1,84 @@
+"""The HTTP side: health, versions, and the routes of the plugins."""
+
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from middlewared.hosts import host_allowed
+from middlewared.registry import Registry
+from middlewared.server import SOCKET_PATHS
+from middlewared.settings import Settings
+
+__all__ = ["JsonResponse", "build_http"]
+
+#: Versions of the reference protocol that clients may ask for by name.
+API_VERSIONS = ["v26.0.0"]
+
+
+class JsonResponse(Response):
+    """A response whose body msgspec encodes."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode the body."""
+        return msgspec.json.encode(content)
+
+
+class _HostCheck:
+    """Refuses requests whose Host is not ours (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("host")
+        if host_allowed(host, self.settings):
+            await self.app(scope, receive, send)
+        else:
+            refusal = PlainTextResponse(
+                f"Host {host!r} is not in allowed_hosts\n", status_code=403
+            )
+            await refusal(scope, receive, send)
+
+
+async def healthz(request: Request) -> Response:
+    """Answer 200 once jobs can be accepted, 503 when the server stops."""
+    if request.state.gate.stopping:
+        return JsonResponse({"status": "stopping"}, status_code=503)
+    return JsonResponse({"status": "ok"})
+
+
+async def versions(request: Request) -> Response:
+    """List the protocol versions that can be asked for by name."""
+    return JsonResponse(API_VERSIONS)
+
+
+async def upgrade_required(request: Request) -> Response:
+    """Tell a plain request that a WebSocket lives here."""
+    return PlainTextResponse(
+        "Connect with a WebSocket\n",
+        status_code=426,
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
+
+
+def build_http(registry: Registry, settings: Settings) -> ASGIApp:
+    """Compose the HTTP application from the kernel's routes and the plugins'."""
+    routes = [
+        Route("/healthz", healthz),
+        Route("/api/versions", versions),
+        *(Route(path, upgrade_required) for path in SOCKET_PATHS),
+        *(route for plugin in registry.plugins for route in plugin.routes),
+    ]
+    return Starlette(
+        routes=routes, middleware=[Middleware(_HostCheck, settings=settings)]
+    )

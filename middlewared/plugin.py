@@ -1,0 +1,275 @@
+"""What a plugin author declares: methods, collections, routes, a lifespan."""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from importlib.resources.abc import Traversable
+from typing import Any, Generic, TypeVar, overload
+
+import click
+import msgspec
+from starlette.routing import BaseRoute
+
+from middlewared.access import Access
+from middlewared.context import Context
+from middlewared.errors import PluginError
+from middlewared.events import Collection, Source
+from middlewared.params import Params, location
+from middlewared.results import Results
+
+__all__ = ["Deferred", "Executor", "Lifespan", "Method", "Plugin"]
+
+H = TypeVar("H", bound=Callable[..., Any])
+Lifespan = Callable[[Context], AbstractAsyncContextManager[None]]
+
+
+class Executor(Enum):
+    """How a handler runs."""
+
+    #: Stepped in the loop without a task; it may not suspend.
+    IMMEDIATE = "immediate"
+    #: In a task of its own in the loop.
+    ASYNC = "async"
+    #: In a thread.
+    THREAD = "thread"
+    #: Handed to the runner that a plugin registered: it outlives the request.
+    DEFERRED = "deferred"
+
+
+class Deferred(Generic[H]):
+    """A handler whose run outlives its request; `middlewared_jobs.job` makes them.
+
+    Attributes:
+        handler: the author's function.
+    """
+
+    def __init__(self, handler: H) -> None:
+        self.handler = handler
+
+
+F = TypeVar("F", bound=Callable[..., Any] | Deferred[Any])
+
+
+class Method(msgspec.Struct, frozen=True, eq=False):
+    """One method that clients can call.
+
+    Attributes:
+        name: full name, namespace first.
+        plugin: name of the plugin.
+        handler: the author's function.
+        executor: how it runs.
+        params: decoder of its params.
+        results: encoder of its result.
+        access: who may call it.
+        doc: its docstring, which is its public documentation.
+        where: file and line of the handler.
+        deferred: the declaration that the runner understands.
+    """
+
+    name: str
+    plugin: str
+    handler: Callable[..., Any]
+    executor: Executor
+    params: Params
+    results: Results
+    access: Access
+    doc: str
+    where: str
+    deferred: Deferred[Any] | None = None
+
+
+def _executor(handler: Callable[..., Any], *, immediate: bool) -> Executor:
+    if inspect.iscoroutinefunction(handler):
+        return Executor.IMMEDIATE if immediate else Executor.ASYNC
+    if immediate:
+        raise PluginError(
+            f"{location(handler)}: {handler.__name__} is immediate, expected async def"
+        )
+    return Executor.THREAD
+
+
+class Plugin:
+    """A plugin's declaration; making it does no work.
+
+    Args:
+        name: short name, unique in the server.
+        requires: names of plugins that start before this one.
+        namespaces: first parts of its method names; by default its own name. A plugin
+            may serve several, and two plugins may share one.
+        settings: struct of its table in the settings; `Context.get` gives it back.
+        migrations: folder of its numbered SQL files.
+        version: shown in errors about its jobs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        requires: Iterable[str] = (),
+        namespaces: Iterable[str] = (),
+        settings: type[msgspec.Struct] | None = None,
+        migrations: Traversable | None = None,
+        version: str = "",
+    ) -> None:
+        self.name = name
+        self.requires = tuple(requires)
+        self.namespaces = tuple(namespaces) or (name,)
+        self.settings = settings
+        self.migrations = migrations
+        self.version = version
+        self.methods: dict[str, Method] = {}
+        self.collections: list[Collection] = []
+        self.sources: list[Source] = []
+        self.routes: list[BaseRoute] = []
+        self.commands: list[click.Command] = []
+        self.start: Lifespan | None = None
+
+    def __repr__(self) -> str:
+        return f"Plugin({self.name!r})"
+
+    @overload
+    def method(self, handler: F, /) -> F: ...
+
+    @overload
+    def method(
+        self,
+        /,
+        *,
+        roles: Iterable[str] = (),
+        authenticated: bool = False,
+        public: bool = False,
+        immediate: bool = False,
+        namespace: str | None = None,
+        name: str | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def method(
+        self,
+        handler: F | None = None,
+        /,
+        *,
+        roles: Iterable[str] = (),
+        authenticated: bool = False,
+        public: bool = False,
+        immediate: bool = False,
+        namespace: str | None = None,
+        name: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """Declare a method; the handler is returned unchanged.
+
+        Args:
+            handler: the function, when used without parentheses.
+            roles: one of them is needed; without any, only full admins may call it.
+            authenticated: open to every login.
+            public: open to all.
+            immediate: run without a task; the handler may not suspend.
+            namespace: first part of the name, one of the plugin's namespaces.
+            name: last part of the name; by default the function's.
+
+        Raises:
+            PluginError: no docstring, a duplicate, an untyped parameter; with the
+                file and the line.
+        """
+        access = Access(frozenset(roles), authenticated=authenticated, public=public)
+
+        def declare(declared: F) -> F:
+            if isinstance(declared, Deferred):
+                deferred, function = declared, declared.handler
+            else:
+                deferred, function = None, declared
+            full = self._name(function, namespace, name)
+            doc = inspect.getdoc(function)
+            if not doc:
+                raise PluginError(f"{location(function)}: {full} has no docstring")
+            if full in self.methods:
+                raise PluginError(
+                    f"{location(function)}: {full} is declared twice, first at "
+                    f"{self.methods[full].where}"
+                )
+            params = Params(function)
+            self.methods[full] = Method(
+                name=full,
+                plugin=self.name,
+                handler=function,
+                executor=Executor.DEFERRED
+                if deferred
+                else _executor(function, immediate=immediate),
+                params=params,
+                results=Results(params.returns),
+                access=access,
+                doc=doc,
+                where=location(function),
+                deferred=deferred,
+            )
+            return declared
+
+        return declare if handler is None else declare(handler)
+
+    def _name(
+        self, function: Callable[..., Any], namespace: str | None, name: str | None
+    ) -> str:
+        namespace = self.namespaces[0] if namespace is None else namespace
+        if namespace not in self.namespaces:
+            raise PluginError(
+                f"{location(function)}: namespace {namespace!r} is none of plugin "
+                f"{self.name!r}, expected one of {', '.join(self.namespaces)}"
+            )
+        return f"{namespace}.{name or function.__name__}"
+
+    def collection(
+        self,
+        name: str,
+        item: type,
+        *,
+        doc: str,
+        roles: Iterable[str] = (),
+        authenticated: bool = False,
+    ) -> None:
+        """Declare a collection whose events this plugin publishes."""
+        access = Access(frozenset(roles), authenticated=authenticated)
+        self.collections.append(Collection(name, item, access, doc))
+
+    def source(
+        self,
+        name: str,
+        *,
+        arguments: type,
+        item: type,
+        roles: Iterable[str] = (),
+        authenticated: bool = False,
+    ) -> Callable[
+        [Callable[[Context, Any], AsyncIterator[Any]]],
+        Callable[[Context, Any], AsyncIterator[Any]],
+    ]:
+        """Declare a collection with arguments from an async generator.
+
+        Raises:
+            PluginError: the generator has no docstring.
+        """
+        access = Access(frozenset(roles), authenticated=authenticated)
+
+        def declare(
+            stream: Callable[[Context, Any], AsyncIterator[Any]],
+        ) -> Callable[[Context, Any], AsyncIterator[Any]]:
+            doc = inspect.getdoc(stream)
+            if not doc:
+                raise PluginError(f"{location(stream)}: {name} has no docstring")
+            self.sources.append(Source(name, stream, arguments, item, access, doc))
+            return stream
+
+        return declare
+
+    def lifespan(self, start: Lifespan) -> Lifespan:
+        """Declare what runs while the server runs, as an async context manager.
+
+        Raises:
+            PluginError: there is one already.
+        """
+        if self.start is not None:
+            raise PluginError(
+                f"{location(start)}: plugin {self.name!r} has a lifespan already, at "
+                f"{location(self.start)}"
+            )
+        self.start = start
+        return start

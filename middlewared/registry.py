@@ -1,0 +1,48 @@
+"""Every method the server knows, and the runner of those that outlive a request."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from middlewared.errors import PluginError
+from middlewared.plugin import Method, Plugin
+
+if TYPE_CHECKING:
+    from middlewared.dispatch import Call
+
+__all__ = ["Registry", "Runner"]
+
+
+class Runner(Protocol):
+    """Runs deferred handlers; a plugin registers one."""
+
+    def accept(self, call: "Call") -> None:
+        """Take a call over: its answer is given later through the call itself."""
+        ...
+
+
+class Registry:
+    """The plugins and their methods.
+
+    Attributes:
+        plugins: in the order they start.
+        methods: by full name.
+        runner: takes the deferred ones, None when no plugin does.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        self.methods: dict[str, Method] = {}
+        self.runner: Runner | None = None
+        for plugin in self.plugins:
+            for name, method in plugin.methods.items():
+                if name in self.methods:
+                    raise PluginError(
+                        f"{method.where}: {name} is declared twice, first at "
+                        f"{self.methods[name].where}"
+                    )
+                self.methods[name] = method
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that some method names, besides FULL_ADMIN."""
+        return frozenset().union(*(m.access.roles for m in self.methods.values()))

@@ -1,0 +1,96 @@
+"""Results of a method: encoded straight, or through one recursive pass."""
+
+import dataclasses
+from enum import Enum
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from middlewared import ejson
+
+__all__ = ["Results", "holds_secret"]
+
+_encode = msgspec.json.Encoder().encode
+_PLAIN = (str, int, bool, type(None), msgspec.Raw)
+
+
+def holds_secret(kind: Any) -> bool:
+    """Tell whether a value of this type may hold a `Secret`."""
+    return _search(kind, set(), _is_secret)
+
+
+def _is_secret(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return kind is ejson.Secret or origin is ejson.Secret
+
+
+def _needs_pass(kind: Any, seen: set[Any]) -> bool:
+    """Tell whether a value of this type may need a form that msgspec does not give."""
+    return _search(kind, seen, _is_special)
+
+
+def _is_special(kind: Any) -> bool:
+    if kind is None or kind in _PLAIN:
+        return False
+    origin = get_origin(kind)
+    if origin in (list, dict, tuple) or (origin is not None and get_args(kind)):
+        return origin is ejson.Secret or origin in (set, frozenset)
+    if isinstance(kind, type):
+        if issubclass(kind, (msgspec.Struct, Enum)) or kind in (list, dict, tuple):
+            return kind in (list, dict, tuple)
+        return not dataclasses.is_dataclass(kind) and not hasattr(
+            kind, "__required_keys__"
+        )
+    return not isinstance(kind, str)
+
+
+def _search(kind: Any, seen: set[Any], test: Any) -> bool:
+    if isinstance(kind, (str, int, bytes)) or kind is Ellipsis:
+        return False  # the values of a Literal
+    if test(kind):
+        return True
+    children = list(get_args(kind))
+    if isinstance(kind, type) and (
+        issubclass(kind, msgspec.Struct)
+        or dataclasses.is_dataclass(kind)
+        or hasattr(kind, "__required_keys__")
+    ):
+        if kind in seen:
+            return False
+        seen.add(kind)
+        children += get_type_hints(kind).values()
+    return any(_search(child, seen, test) for child in children)
+
+
+class Results:
+    """Encoder of one method's results.
+
+    Attributes:
+        kind: the declared return type.
+        secret: whether a result may hold a `Secret`.
+    """
+
+    __slots__ = ("_pass", "kind", "secret")
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.secret = holds_secret(kind)
+        self._pass = _needs_pass(kind, set())
+
+    def encode(self, value: Any, *, clear: bool = True) -> bytes:
+        """Encode a result.
+
+        Args:
+            value: what the handler returned.
+            clear: show secrets; True only for whoever made the call.
+
+        Raises:
+            EncodingError: it has no form in JSON.
+        """
+        if self._pass:
+            return ejson.encode(value, clear=clear)
+        try:
+            return _encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            # A handler that does not keep its annotation: the pass says what is wrong.
+            return ejson.encode(value, clear=clear)

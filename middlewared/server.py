@@ -1,0 +1,308 @@
+"""Listeners: one port for HTTP and WebSocket, and the unix socket."""
+
+import asyncio
+import contextlib
+import email.utils
+import errno
+import ipaddress
+import logging
+import os
+import socket
+import stat
+import struct
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from pwd import getpwuid
+from typing import Any
+
+import anyio
+from starlette.types import ASGIApp
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+from websockets.http11 import Request
+
+from middlewared.access import FULL_ADMIN, Credentials, Origin
+from middlewared.clock import Clock
+from middlewared.connection import Connection, Handler
+from middlewared.context import Services
+from middlewared.errors import StartError
+from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.session import ClientSession
+from middlewared.settings import Settings
+
+__all__ = ["SOCKET_PATHS", "Server"]
+
+logger = logging.getLogger(__name__)
+
+#: Where WebSocket connections are accepted.
+SOCKET_PATHS = ("/api/current", "/api/v26.0.0")
+WATCH_INTERVAL = 1.0  # seconds
+CLOSE_SERVICE_RESTART = 1012
+BACKLOG = 1024
+
+
+class _HttpProtocol(H11Protocol):
+    """uvicorn's HTTP protocol with a deadline for the head of each request."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        if self._idle():
+            self._arm()
+        super().data_received(data)
+        if not self._idle():
+            self._disarm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._disarm()
+        super().handle_websocket_upgrade(event)
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            settings: Settings = self.app_state["gate"].settings
+            self._deadline = self.loop.call_later(
+                settings.head_timeout, self.transport.abort
+            )
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _public(host: str) -> bool:
+    """Tell whether other machines can reach an address."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+class Server:
+    """The listeners and every open connection.
+
+    Attributes:
+        settings: the kernel's settings.
+        handler: takes the messages.
+        loop: the event loop.
+        connections: open WebSocket connections.
+        port: the TCP port, once it listens.
+        stopping: nothing new is accepted.
+    """
+
+    def __init__(self, services: Services, handler: Handler, app: ASGIApp) -> None:
+        self.settings = services.get(Settings)
+        self.handler = handler
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.port = 0
+        self.stopping = False
+        self._services = services
+        self._clock = services.get(Clock)  # type: ignore[type-abstract]  # by protocol
+        self._state = ServerState()
+        self._listeners: list[asyncio.Server] = []
+        self._config = Config(
+            app,
+            http=_HttpProtocol,
+            ws=Connection,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        self._config.load()
+
+    # The gate of the connections.
+
+    def admit(self, request: Request, origin: Origin) -> tuple[int, str] | None:
+        """Say with which status and text an upgrade is refused, None to let it in."""
+        path = request.path.partition("?")[0]
+        host = request.headers.get("Host")
+        page = request.headers.get("Origin")
+        if path not in SOCKET_PATHS:
+            return 404, f"No WebSocket at {path}, expected {SOCKET_PATHS[0]}\n"
+        if self.stopping:
+            return 503, "The server stops\n"
+        if len(self.connections) >= self.settings.max_connections:
+            return 503, f"{self.settings.max_connections} connections are open\n"
+        if not host_allowed(host, self.settings):
+            return 403, f"Host {host!r} is not in allowed_hosts\n"
+        if not origin_allowed(page, host, self.settings):
+            return 403, f"Origin {page!r} is not in allowed_origins\n"
+        return None
+
+    def open_session(self, connection: Connection, origin: Origin) -> ClientSession:
+        """Make the session; the unix socket tells who its peer is."""
+        self.connections.add(connection)
+        session = ClientSession(self._services, connection, origin)
+        if origin.uid in (0, os.geteuid()):
+            session.login(self._peer_credentials(origin.uid))
+        return session
+
+    def _peer_credentials(self, uid: int) -> Credentials:
+        try:
+            username = getpwuid(uid).pw_name
+        except KeyError:
+            username = str(uid)
+        return Credentials(
+            type="UNIX_SOCKET",
+            account_id=None,
+            username=username,
+            roles=frozenset({FULL_ADMIN}),
+            login_id=str(uuid.uuid4()),
+            login_at=self._clock.time_ms(),
+        )
+
+    def origin_of(self, transport: asyncio.BaseTransport) -> Origin:
+        """Say where a transport comes from: an address, or a uid (unix(7))."""
+        sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            answer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return Origin(uid=struct.unpack("3i", answer)[1])
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if peer else "unknown"
+        tls = transport.get_extra_info("ssl_object") is not None
+        return Origin(address=address, secure=tls or not _public(address))
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is gone."""
+        self.connections.discard(connection)
+
+    # Listening.
+
+    @property
+    def base_url(self) -> str:
+        """Where a browser finds the server."""
+        host = self.settings.listen_address[0]
+        if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+            host = "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator["Server"]:
+        """Listen on the port and the socket, and look after the connections.
+
+        Leaving it disconnects whoever is still there.
+
+        Raises:
+            StartError: the port or the socket cannot be had, or a public address
+                would be served without TLS.
+        """
+        await self._listen_tcp()
+        await self._listen_unix()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch, name="connection watch")
+            try:
+                yield self
+            finally:
+                self.stop_listening()
+                self._abort_all()
+                group.cancel_scope.cancel()
+
+    async def _listen_tcp(self) -> None:
+        host, port = self.settings.listen_address
+        if _public(host) and not (self.settings.insecure or self.settings.behind_proxy):
+            raise StartError(
+                f"listen is {self.settings.listen!r}, a public address without TLS; "
+                "set behind_proxy when a proxy speaks TLS, or insecure"
+            )
+        try:
+            listener = await self.loop.create_server(
+                self._http_protocol, host, port, backlog=BACKLOG
+            )
+        except OSError as exc:
+            reason = (
+                "the port is in use"
+                if exc.errno == errno.EADDRINUSE
+                else exc.strerror or exc
+            )
+            raise StartError(
+                f"cannot listen on {self.settings.listen}: {reason}"
+            ) from None
+        self.port = listener.sockets[0].getsockname()[1]
+        self._listeners.append(listener)
+
+    async def _listen_unix(self) -> None:
+        path = self.settings.socket_path
+        try:
+            _remove_stale_socket(path)
+            listener = await self.loop.create_unix_server(
+                self._http_protocol, str(path), backlog=BACKLOG
+            )
+            path.chmod(0o600)
+        except OSError as exc:
+            self.stop_listening()
+            raise StartError(
+                f"cannot listen on unix socket {str(path)!r}: {exc.strerror or exc}"
+            ) from None
+        self._listeners.append(listener)
+
+    def _http_protocol(self) -> asyncio.Protocol:
+        return _HttpProtocol(
+            config=self._config,
+            server_state=self._state,
+            app_state={"gate": self, "services": self._services},
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            date = email.utils.formatdate(usegmt=True).encode()
+            self._state.default_headers = [
+                (b"date", date),
+                *self._config.encoded_headers,
+            ]
+            now = self.loop.time()
+            for connection in list(self.connections):
+                connection.watch(now)
+            await anyio.sleep(min(WATCH_INTERVAL, self.settings.send_stall / 4))
+
+    # Stopping.
+
+    def stop_listening(self) -> None:
+        """Accept nothing new; open connections stay."""
+        self.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        if self._listeners:
+            self.settings.socket_path.unlink(missing_ok=True)
+        self._listeners.clear()
+
+    async def close_connections(self) -> None:
+        """Close all with 1012, wait ``close_timeout`` seconds, abort what is left."""
+        for connection in list(self.connections):
+            connection.close(CLOSE_SERVICE_RESTART, "The server restarts")
+        for http in list(self._state.connections):
+            http.shutdown()
+        with anyio.move_on_after(self.settings.close_timeout):
+            while self.connections or self._state.connections:  # noqa: ASYNC110 - uvicorn's set tells nobody
+                await anyio.sleep(0.01)
+        self._abort_all()
+
+    def _abort_all(self) -> None:
+        for connection in list(self.connections):
+            connection.abort("the server stops")
+        for http in list(self._state.connections):
+            transport = getattr(http, "transport", None)
+            if transport is not None:
+                transport.abort()
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove the socket that a killed server left; anything else stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()

@@ -1,0 +1,244 @@
+"""What the server knows of one connection."""
+
+import asyncio
+import errno
+import uuid
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from middlewared import ejson
+from middlewared.access import Credentials, Origin, not_authorized
+from middlewared.context import Context, Services
+from middlewared.errors import CallError, ErrorData, InvalidParams, describe_error
+from middlewared.events import (
+    Event,
+    EventBus,
+    Source,
+    Subscriber,
+    notification,
+)
+from middlewared.frames import text_frame
+from middlewared.settings import Settings
+from middlewared.tasks import Tasks
+
+__all__ = ["ClientSession", "Options", "Outbound", "Subscription"]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Options of ``core.set_options`` (protocol page, 1.6), with their defaults."""
+
+    legacy_jobs: bool = True
+    private_methods: bool = False
+    py_exceptions: bool = False
+
+
+class Outbound(Protocol):
+    """The way to the client; a connection implements it."""
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; never waits, ignored once the client is gone."""
+        ...
+
+    def send_event(self, event: Event, subscriber: Subscriber) -> None:
+        """Queue an event, conflated when the client is behind."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Wait until the client has taken most of what it was sent."""
+        ...
+
+    def identify(self, *, anonymous: bool) -> None:
+        """Apply the limits of a client that is known, or not."""
+        ...
+
+
+class Subscription(msgspec.Struct, frozen=True, eq=False):
+    """One ident that ``core.subscribe`` gave out."""
+
+    name: str
+    stream: asyncio.Task[None] | None = None
+
+
+class _SourceItem(msgspec.Struct):
+    msg: str
+    collection: str
+    fields: msgspec.Raw
+
+
+class _Unsubscribed(msgspec.Struct):
+    collection: str
+    error: ErrorData | None
+
+
+class ClientSession(Subscriber):
+    """Credentials, options, subscriptions and calls in flight of one connection.
+
+    Attributes:
+        id: names the session.
+        credentials: who is logged in, None before login.
+        origin: where the connection comes from.
+        options: what ``core.set_options`` set.
+        context: first parameter of the handlers this session calls.
+        calls: calls in flight that hold a slot.
+        undispatched: bytes of batches that wait their turn.
+        waiting: what to run when a slot is free, in order.
+    """
+
+    __slots__ = (
+        "_bus",
+        "_logout",
+        "_outbound",
+        "calls",
+        "context",
+        "credentials",
+        "id",
+        "options",
+        "origin",
+        "services",
+        "subscriptions",
+        "undispatched",
+        "waiting",
+    )
+
+    def __init__(self, services: Services, outbound: Outbound, origin: Origin) -> None:
+        self.id = str(uuid.uuid4())
+        self.services = services
+        self.origin = origin
+        self.credentials: Credentials | None = None
+        self.options = Options()
+        self.subscriptions: dict[str, Subscription] = {}
+        self.calls = 0
+        self.undispatched = 0
+        self.waiting: deque[Callable[[], None]] = deque()
+        self._outbound = outbound
+        self._bus = services.get(EventBus)
+        self._logout: list[Callable[[], None]] = []
+        self.context = Context(services, self, None)
+
+    def login(self, credentials: Credentials | None) -> None:
+        """Replace the credentials; None logs out and ends all subscriptions."""
+        for callback in self._logout:
+            callback()
+        self._logout.clear()
+        self.credentials = credentials
+        self.context = Context(self.services, self, credentials)
+        self._outbound.identify(anonymous=credentials is None)
+        if credentials is None:
+            self.unsubscribe_all()
+
+    def on_logout(self, callback: Callable[[], None]) -> None:
+        """Call back once, when these credentials are replaced or the client goes."""
+        self._logout.append(callback)
+
+    def close(self) -> None:
+        """Forget the client: its calls go on, its subscriptions end."""
+        for callback in self._logout:
+            callback()
+        self._logout.clear()
+        self.unsubscribe_all()
+        self.credentials = None
+
+    def send(self, payload: bytes) -> None:
+        """Queue one JSON-RPC message; never waits."""
+        self._outbound.send(text_frame(payload))
+
+    def send_event(self, event: Event) -> None:
+        """Queue an event in the view of this session; never waits."""
+        self._outbound.send_event(event, self)
+
+    def release(self) -> None:
+        """Give a call's slot back and let what waits for one go on."""
+        self.calls -= 1
+        if self.waiting:
+            self.waiting.popleft()()
+
+    def subscribe(self, name: str) -> str:
+        """Subscribe to a collection, or to a source with its arguments.
+
+        Args:
+            name: ``core.get_jobs``, ``*``, or ``job.logs:{"id":1}``.
+
+        Returns:
+            An ident for `unsubscribe`.
+
+        Raises:
+            CallError: EACCES, the login may not see it; EDQUOT, too many.
+        """
+        limit = self.services.get(Settings).max_subscriptions
+        if len(self.subscriptions) >= limit:
+            raise CallError(
+                f"This connection has {limit} subscriptions already", errno.EDQUOT
+            )
+        ident = str(uuid.uuid4())
+        source = self._bus.sources.get(name.partition(":")[0])
+        if source is not None and name not in self._bus.collections:
+            self._start_source(ident, name, source)
+            return ident
+        collection = self._bus.collections.get(name)
+        if collection is not None:
+            collection.access.check(self.credentials)
+        elif self.credentials is None or not self.credentials.full_admin:
+            raise not_authorized()
+        self.subscriptions[ident] = Subscription(name)
+        self._bus.subscribe(name, self)
+        return ident
+
+    def unsubscribe(self, ident: str) -> None:
+        """End one subscription; an unknown ident is ignored."""
+        subscription = self.subscriptions.pop(ident, None)
+        if subscription is None:
+            return
+        if subscription.stream is not None:
+            subscription.stream.cancel()
+        elif all(s.name != subscription.name for s in self.subscriptions.values()):
+            self._bus.unsubscribe(subscription.name, self)
+
+    def unsubscribe_all(self) -> None:
+        """End every subscription of this session."""
+        for ident in list(self.subscriptions):
+            self.unsubscribe(ident)
+
+    def _start_source(self, ident: str, name: str, source: Source) -> None:
+        source.access.check(self.credentials)
+        try:
+            text = name.partition(":")[2] or "{}"
+            arguments: Any = msgspec.json.decode(text, type=source.arguments)
+        except (msgspec.ValidationError, ValueError, RecursionError) as exc:
+            self._notify_unsubscribed(name, InvalidParams(source.name, str(exc)))
+            return
+        task = self.services.get(Tasks).start(
+            self._stream(ident, name, source, arguments), name=f"source {name}"
+        )
+        self.subscriptions[ident] = Subscription(name, task)
+
+    async def _stream(
+        self, ident: str, name: str, source: Source, arguments: Any
+    ) -> None:
+        error: Exception | None = None
+        try:
+            async with aclosing(source.stream(self.context, arguments)) as items:  # type: ignore[type-var]  # sources are async generators
+                async for item in items:
+                    await self._outbound.wait_writable()
+                    fields = msgspec.Raw(ejson.encode(item))
+                    self._notify(
+                        "collection_update", _SourceItem("added", name, fields)
+                    )
+        except Exception as exc:  # noqa: BLE001 - a border: the client is told
+            error = exc
+        finally:
+            self.subscriptions.pop(ident, None)
+            self._notify_unsubscribed(name, error)
+
+    def _notify_unsubscribed(self, name: str, error: Exception | None) -> None:
+        data = None
+        if error is not None:
+            full = self.credentials is not None and self.credentials.full_admin
+            data = describe_error(error, with_trace=full)
+        self._notify("notify_unsubscribed", _Unsubscribed(name, data))
+
+    def _notify(self, method: str, params: msgspec.Struct) -> None:
+        self._outbound.send(notification(method, ejson.encode(params)))

@@ -1,0 +1,24 @@
+"""The job manager: what a plugin with jobs imports."""
+
+from middlewared_jobs.declaration import plugin
+from middlewared_jobs.job import Job, JobAborted
+from middlewared_jobs.jobs import Jobs
+from middlewared_jobs.outcome import JobFailed, ServerStopped, WorkerLost
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.spec import JobFunction, JobSpec, job
+from middlewared_jobs.states import State
+
+__all__ = [
+    "Job",
+    "JobAborted",
+    "JobFailed",
+    "JobFunction",
+    "JobRecord",
+    "JobSpec",
+    "Jobs",
+    "ServerStopped",
+    "State",
+    "WorkerLost",
+    "job",
+    "plugin",
+]

@@ -1,0 +1,56 @@
+"""How a running body is asked to end, and what is said when it does not listen."""
+
+import logging
+
+import anyio
+import msgspec
+
+from middlewared import Date
+from middlewared.tasks import Tasks
+from middlewared_jobs.record import Abort
+from middlewared_jobs.run import Run
+
+__all__ = ["Aborting"]
+
+logger = logging.getLogger(__name__)
+
+
+class Aborting:
+    """Asks bodies to end: a flag for threads, a cancel scope in the loop.
+
+    Args:
+        tasks: owner of the watches.
+        grace: seconds after which an abort that is not honoured is reported.
+    """
+
+    def __init__(self, tasks: Tasks, grace: float) -> None:
+        self._tasks = tasks
+        self._grace = grace
+
+    def note(self, run: Run, by: str, now: int) -> None:
+        """Record who asked first, and when."""
+        if run.record.abort is None:
+            run.record.abort = Abort(by, Date(now))
+
+    def begin(self, run: Run) -> None:
+        """Ask the body to end and report when it does not."""
+        if not run.job.aborted:
+            self._tasks.start(self._watch(run), name=f"abort of job {run.id}")
+        self.cancel(run)
+
+    def cancel(self, run: Run) -> None:
+        """Ask the body to end."""
+        run.job.aborted = True
+        if run.scope is not None:
+            run.scope.cancel()
+
+    async def _watch(self, run: Run) -> None:
+        """Report an abort that the body ignores; its lock stays taken."""
+        await anyio.sleep(self._grace)
+        record = run.record
+        if record.final or record.abort is None:
+            return
+        record.abort = msgspec.structs.replace(record.abort, overdue=True)
+        text = f"abort requested, not honoured for {self._grace:g} s"
+        run.job.log.warning(text)
+        logger.warning("job %d %s: %s", run.id, record.method, text)

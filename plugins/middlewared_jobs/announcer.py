@@ -1,0 +1,106 @@
+"""Events of jobs: one per move after its commit, progress at a bounded rate."""
+
+import asyncio
+import logging
+
+import msgspec
+
+from middlewared import Event, ejson
+from middlewared.events import EventBus, Message
+from middlewared.sendqueue import Importance
+from middlewared_jobs.record import JobRecord, encode_item
+from middlewared_jobs.run import Run
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.states import State
+from middlewared_jobs.store import JobStore
+
+__all__ = ["COLLECTION", "Announcer"]
+
+logger = logging.getLogger(__name__)
+
+COLLECTION = "core.get_jobs"
+
+
+class Announcer:
+    """Publishes what happens to jobs on the collection `COLLECTION`."""
+
+    def __init__(self, bus: EventBus, store: JobStore, settings: JobSettings) -> None:
+        self._bus = bus
+        self._store = store
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+
+    def event(
+        self, run: Run, msg: Message, importance: Importance = Importance.KEEP
+    ) -> Event | None:
+        """Encode the job as it is now; None when nobody listens.
+
+        The event is published later, after the commit, but shows this moment.
+        """
+        if not self._bus.has_subscribers(COLLECTION):
+            return None
+        clear = None
+        if run.clear is not None and run.method.results.secret and run.insiders:
+            clear = encode_item(run.record, result=run.clear)
+        return Event(
+            COLLECTION,
+            msg,
+            run.id,
+            encode_item(run.record),
+            audience=run.record.audience(run.spec.read_roles),
+            importance=importance,
+            clear=clear,
+            clear_for=run.insiders,
+        )
+
+    def publish(self, event: Event | None) -> None:
+        """Send an event, if there is one."""
+        if event is not None:
+            self._bus.publish(event)
+
+    def progress_changed(self, run: Run) -> None:
+        """Note progress, from any thread; announce it when its time has come."""
+        if not run.progress_due:
+            run.progress_due = True
+            self._loop.call_soon_threadsafe(self._schedule, run)
+
+    def _schedule(self, run: Run) -> None:
+        due = run.progress_at + self._settings.progress_interval
+        if self._loop.time() >= due:
+            self._announce_progress(run)
+        else:
+            self._loop.call_at(due, self._announce_progress, run)
+
+    def _announce_progress(self, run: Run) -> None:
+        # Cleared before the record is read: a change made meanwhile is announced next.
+        run.progress_due = False
+        if run.record.state is not State.RUNNING:
+            return
+        run.progress_at = self._loop.time()
+        make_encodable(run.record, self._settings.max_progress_extra)
+        self.publish(self.event(run, "changed", Importance.NEWEST))
+        if not run.record.transient:
+            self._store.save(run.record, run.params, None)
+
+
+def make_encodable(record: JobRecord, limit: int) -> None:
+    """Drop a progress's extra that cannot be sent; the job goes on without it."""
+    progress = record.progress
+    if progress.extra is None:
+        return
+    try:
+        plain = ejson.to_wire(progress.extra)
+        size = len(msgspec.json.encode(plain))
+    except (ejson.EncodingError, TypeError, ValueError) as exc:
+        logger.warning("job %d: progress extra cannot be encoded: %s", record.id, exc)
+        plain, size = None, 0
+    if size > limit:
+        logger.warning(
+            "job %d: progress extra has %d bytes, the limit is %d",
+            record.id,
+            size,
+            limit,
+        )
+        plain = None
+    if plain is not progress.extra:
+        record.progress = msgspec.structs.replace(progress, extra=plain)

@@ -1,0 +1,58 @@
+"""The plugin: its methods, its collections, and its life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+from middlewared import Context, Plugin
+from middlewared.clock import Clock
+from middlewared.registry import Registry
+from middlewared.shutdown import Shutdown
+from middlewared_jobs.announcer import COLLECTION
+from middlewared_jobs.download import ROUTE
+from middlewared_jobs.ids import JobIds
+from middlewared_jobs.jobs import Jobs
+from middlewared_jobs.methods import add_methods
+from middlewared_jobs.record import CoreGetJobsItem
+from middlewared_jobs.recovery import recover
+from middlewared_jobs.seal import Seal
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.sqlite_store import SqliteStore
+from middlewared_jobs.tail import add_tail
+
+__all__ = ["plugin"]
+
+plugin = Plugin(
+    "jobs",
+    requires=("auth",),
+    namespaces=("job", "core"),
+    settings=JobSettings,
+    migrations=files("middlewared_jobs") / "migrations",
+)
+plugin.collection(
+    COLLECTION, CoreGetJobsItem, doc="Updates on job changes.", authenticated=True
+)
+plugin.routes.append(ROUTE)
+add_methods(plugin)
+add_tail(plugin)
+
+
+@plugin.lifespan
+@asynccontextmanager
+async def start(ctx: Context) -> AsyncIterator[None]:
+    """Recover what an earlier start left, then accept jobs."""
+    settings, registry = ctx.get(JobSettings), ctx.get(Registry)
+    store = SqliteStore(ctx.database)
+    seal = Seal(ctx.settings.data_path / "jobs.key")
+    now = ctx.get(Clock).time_ms()  # type: ignore[type-abstract]  # by protocol
+    waiting = await recover(store, registry, seal, settings, now)
+    ids = JobIds(await store.first_id())
+    jobs = Jobs(ctx, store, settings, ids, seal)
+    ctx.services.provide(Jobs, jobs)
+    registry.runner = jobs
+    ctx.get(Shutdown).add_drain(jobs.drain)
+    jobs.resume(waiting)
+    try:
+        yield
+    finally:
+        registry.runner = None

@@ -1,0 +1,106 @@
+"""What a running job's body may use: the `Job` that is its first parameter."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from middlewared import CallError, Context
+from middlewared_jobs.joblog import JobLog, silent_logger
+from middlewared_jobs.progress import next_progress
+from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
+
+__all__ = ["Job", "JobAborted"]
+
+
+class JobAborted(Exception):
+    """Raised in the body of a thread job by `Job.check_aborted`; let it through."""
+
+
+class Job:
+    """One run of a job method, as its body sees it.
+
+    Everything here is safe to use from the body's own thread and from threads it
+    starts, while the body runs.
+
+    Attributes:
+        context: the services, with the rights of who started the job.
+        log: for lines in the job's log; drops them when the job has none.
+        aborted: somebody asked to abort the job. The body of a thread job looks at it
+            or calls `check_aborted`; an ``async`` body is cancelled instead.
+    """
+
+    def __init__(
+        self, record: JobRecord, context: Context, changed: Callable[[], None]
+    ) -> None:
+        self.context = context
+        self.log: logging.Logger = silent_logger()
+        self.aborted = False
+        self._log: JobLog | None = None
+        self._record = record
+        self._changed = changed
+
+    @property
+    def id(self) -> int:
+        """The job's number."""
+        return self._record.id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._record.attempt
+
+    @property
+    def credentials(self) -> CoreGetJobsItemCredentials | None:
+        """Who started the job."""
+        return self._record.credentials
+
+    @property
+    def logs_fd(self) -> BinaryIO:
+        """The log file for raw bytes, as a child process writes them; unbuffered.
+
+        Raises:
+            CallError: the job is declared without ``logs=True``.
+        """
+        if self._log is None:
+            raise CallError("This job has no logs")
+        return self._log.file
+
+    def set_progress(
+        self,
+        percent: float | None = None,
+        description: str | None = None,
+        extra: Any = None,
+        *,
+        indeterminate: bool = False,
+    ) -> None:
+        """Say how far the job is; cheap enough for every item of a loop.
+
+        Clients see the newest value, at most four times a second. None leaves a value
+        as it is.
+
+        Args:
+            percent: clamped to 0..100 and cut to an integer.
+            description: what the job does now.
+            extra: anything more that can be encoded, at most 64 KiB.
+            indeterminate: the job cannot say how far it is; percent becomes null.
+        """
+        record = self._record
+        record.progress = next_progress(
+            record.progress, percent, description, extra, indeterminate=indeterminate
+        )
+        self._changed()
+
+    def set_description(self, description: str | None) -> None:
+        """Change what the job is, for people."""
+        if self._record.description != description:
+            self._record.description = description
+            self._changed()
+
+    def check_aborted(self) -> None:
+        """Raise `JobAborted` when somebody asked to abort the job."""
+        if self.aborted:
+            raise JobAborted
+
+    def _open_log(self, log: JobLog) -> None:
+        self._log = log
+        self.log = log.logger

@@ -1,0 +1,148 @@
+"""The log of one job: lines with time and level, raw bytes, an excerpt, reading."""
+
+import io
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["JobLog", "excerpt", "log_size", "read_chunk", "silent_logger"]
+
+EDGE_LINES = 10
+MAX_LINE = 1024
+MAX_EXCERPT = 16 * 1024
+MASK = "********"
+_BLOCK = 1 << 16
+
+
+class _Formatter(logging.Formatter):
+    """``2026-11-22T01:02:03.456Z INFO text``; values of secrets become asterisks."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__(
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+        self.converter = time.gmtime
+        self._secrets = sorted((s for s in secrets if s), key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+class JobLog:
+    """The log file of a running job.
+
+    Args:
+        path: the file; its folder is made if need be.
+        secrets: texts that lines of the logger do not show.
+
+    Attributes:
+        logger: for lines; safe from any thread.
+        file: for raw bytes, stored as written; unbuffered.
+    """
+
+    def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.file: BinaryIO = io.FileIO(descriptor, "w")
+        self.logger = logging.Logger(f"job {path.stem}", logging.DEBUG)  # noqa: LOG001 - it ends with the job
+        text = io.TextIOWrapper(
+            self.file, encoding="utf-8", errors="replace", write_through=True
+        )
+        self._handler = logging.StreamHandler(text)
+        self._handler.setFormatter(_Formatter(secrets))
+        self.logger.addHandler(self._handler)
+        self._text = text
+
+    def close(self) -> None:
+        """Close the file; later lines are dropped."""
+        self.logger.removeHandler(self._handler)
+        self.logger.addHandler(logging.NullHandler())
+        self._handler.close()
+        self._text.close()
+
+
+def silent_logger() -> logging.Logger:
+    """Make the logger of a job without a log: it drops everything."""
+    logger = logging.Logger("job without a log")  # noqa: LOG001 - known to nobody else
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def log_size(path: Path) -> int:
+    """Count the bytes of a log; 0 when it does not exist."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_chunk(path: Path, offset: int, limit: int) -> bytes:
+    """Read at most *limit* bytes from *offset*, never half a character at the end.
+
+    Raises:
+        FileNotFoundError: the log was removed.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(limit)
+    for cut in range(1, min(4, len(data)) + 1):
+        byte = data[-cut]
+        if byte < 0x80:  # noqa: PLR2004 - ASCII: a whole character
+            break
+        if byte >= 0xC0:  # noqa: PLR2004 - first byte of a longer character
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+            if cut < length and len(data) > cut:
+                return data[:-cut]
+            break
+    return data
+
+
+def excerpt(path: Path) -> str:
+    """Give the first and last lines of a log, for the record.
+
+    At most 10 and 10 lines with ``... N more lines ...`` between, each line at most
+    1 KiB, 16 KiB in all.
+    """
+    first: list[str] = []
+    last: deque[str] = deque(maxlen=EDGE_LINES)
+    count = 0
+    try:
+        with path.open("rb") as file:
+            for line in _lines(file):
+                count += 1
+                if len(first) < EDGE_LINES:
+                    first.append(line)
+                else:
+                    last.append(line)
+    except FileNotFoundError:
+        return "Log file was removed"
+    hidden = count - len(first) - len(last)
+    middle = [f"... {hidden} more lines ...\n"] if hidden else []
+    return _fit([*first, *middle, *last])
+
+
+def _lines(file: BinaryIO) -> Iterable[str]:
+    """Cut a file into lines of at most 1 KiB, in constant memory."""
+    rest = False
+    while raw := file.readline(_BLOCK):
+        whole = raw.endswith(b"\n")
+        if not rest:
+            text = raw[:MAX_LINE].decode(errors="ignore").rstrip("\n")
+            yield f"{text}\n" if whole or len(raw) == _BLOCK else text
+        rest = not whole and len(raw) == _BLOCK
+
+
+def _fit(lines: list[str]) -> str:
+    text = "".join(lines)
+    if len(text.encode()) <= MAX_EXCERPT:
+        return text
+    share = MAX_EXCERPT // len(lines) - 4
+    short = [line.encode()[:share].decode(errors="ignore") for line in lines]
+    return "".join(s if s.endswith("\n") else f"{s}…\n" for s in short)

@@ -1,0 +1,240 @@
+"""The methods of ``core`` and ``job`` that are about jobs."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio.to_thread
+import msgspec
+
+from middlewared import CallError, Context, Origin, Plugin
+from middlewared.errors import InternalError
+from middlewared.filters import QueryOptions, parse_filters
+from middlewared_auth import Tokens
+from middlewared_jobs.access import (
+    check_own,
+    check_readable,
+    no_such_job,
+    viewer_of,
+)
+from middlewared_jobs.job import Job
+from middlewared_jobs.joblog import log_size, read_chunk
+from middlewared_jobs.jobs import Jobs
+from middlewared_jobs.outcome import abort_error, rebuild_error
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.spec import job
+from middlewared_jobs.states import State
+from middlewared_jobs.views import ITEM, RECORD
+
+__all__ = ["add_methods"]
+
+DOWNLOAD_SECONDS = 300
+MAX_READ = 1 << 20
+
+
+class AbortOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Options of ``job.abort``.
+
+    Attributes:
+        force: abort a running job even when its method is not abortable; full admins.
+    """
+
+    force: bool = False
+
+
+class LogChunk(msgspec.Struct):
+    """A piece of a job's log.
+
+    Attributes:
+        data: the text.
+        offset: where the next piece starts, bytes.
+        size: bytes the log has by now.
+        final: the job has ended, the log grows no more.
+    """
+
+    data: str
+    offset: int
+    size: int
+    final: bool
+
+
+async def find_job(ctx: Context, number: int) -> JobRecord:
+    """Give a job that the caller may see.
+
+    Raises:
+        ValidationError: ENOENT, there is none.
+        CallError: EPERM, it belongs to somebody else.
+    """
+    record = await ctx.get(Jobs).get(number)
+    if record is None:
+        raise no_such_job(number)
+    check_readable(ctx, record)
+    return record
+
+
+def log_path(record: JobRecord) -> Path:
+    """Give the file of a job's log.
+
+    Raises:
+        CallError: the job has none.
+    """
+    if record.logs_path is None:
+        raise CallError("This job has no logs")
+    return Path(record.logs_path)
+
+
+async def _abort(ctx: Context, number: int, *, force: bool) -> None:
+    jobs = ctx.get(Jobs)
+    record = await jobs.get(number)
+    if record is None:
+        raise no_such_job(number)
+    who = ctx.credentials
+    check_own(who, record)
+    run = jobs.live.get(number)
+    if run is not None and who is not None:
+        jobs.abort(run, who.username, force=force and who.full_admin)
+
+
+def add_methods(plugin: Plugin) -> None:
+    """Declare the methods on the plugin."""
+    _add_queries(plugin)
+    _add_control(plugin)
+    _add_logs(plugin)
+
+
+def _add_queries(plugin: Plugin) -> None:
+    @plugin.method(namespace="core", authenticated=True)
+    async def get_jobs(
+        ctx: Context,
+        filters: list[Any] = [],  # noqa: B006 - never changed
+        options: QueryOptions = QueryOptions(),  # noqa: B008 - frozen
+    ) -> Any:
+        """Query jobs: unfinished ones and the whole history, ascending by id.
+
+        Callers without full administrative rights see their own jobs, and those of
+        methods that they hold a read role of. Without a limit the newest 1000 matches
+        are returned. Secrets in arguments and results are redacted.
+        """
+        parsed = parse_filters(filters)
+        history = ctx.get(Jobs).history
+        return await history.query(parsed, options, ITEM, viewer_of(ctx))
+
+    @plugin.method(namespace="job", authenticated=True)
+    async def query(
+        ctx: Context,
+        filters: list[Any] = [],  # noqa: B006 - never changed
+        options: QueryOptions = QueryOptions(),  # noqa: B008 - frozen
+    ) -> Any:
+        """Query jobs like ``core.get_jobs``, with every key of the record."""
+        parsed = parse_filters(filters)
+        history = ctx.get(Jobs).history
+        return await history.query(parsed, options, RECORD, viewer_of(ctx))
+
+    @plugin.method(namespace="job", authenticated=True)
+    async def get(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+    ) -> JobRecord:
+        """Return everything known of one job."""
+        return await find_job(ctx, id)
+
+
+def _add_control(plugin: Plugin) -> None:
+    @plugin.method(namespace="core", authenticated=True)
+    @job(transient=True, abortable=True, description="Wait for job {id}")
+    async def job_wait(
+        job: Job,
+        id: int,  # noqa: A002 - the wire's word
+    ) -> msgspec.Raw:
+        """Wait for a job and return its result, or fail as it did.
+
+        Itself a transient job. An aborted job is an error, ECANCELED.
+        """
+        await find_job(job.context, id)
+        jobs = job.context.get(Jobs)
+        run = jobs.live.get(id)
+        record = await jobs.wait(id)
+        if record is None:
+            raise no_such_job(id)
+        if record.state is State.ABORTED:
+            raise abort_error(record)
+        if record.state is State.FAILED:
+            raise (run.error if run and run.error else rebuild_error(record))
+        if record.result_encoding_error is not None:
+            raise InternalError
+        return record.result
+
+    @plugin.method(namespace="core", authenticated=True)
+    async def job_abort(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+    ) -> None:
+        """Abort a job of one's own, any job for full admins.
+
+        A waiting job is aborted at once. A running one is asked to end; its state
+        becomes ABORTED only when it did. Nothing happens to a job that has ended.
+        """
+        await _abort(ctx, id, force=False)
+
+    @plugin.method(namespace="job", authenticated=True)
+    async def abort(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+        options: AbortOptions = AbortOptions(),  # noqa: B008 - never changed
+    ) -> None:
+        """Abort a job like ``core.job_abort``.
+
+        With ``force`` a full admin aborts a running job that is not abortable.
+        """
+        await _abort(ctx, id, force=options.force)
+
+
+def _add_logs(plugin: Plugin) -> None:
+    @plugin.method(namespace="core", authenticated=True)
+    async def job_download_logs(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+        filename: str,
+        buffered: bool = False,
+    ) -> str:
+        """Return the path of a one-time download of a job's log, as it is by then.
+
+        *buffered* is accepted for the reference clients; logs are files already.
+        """
+        record = await find_job(ctx, id)
+        log_path(record)
+        who = ctx.credentials
+        assert who is not None  # noqa: S101 - the method needs a login
+        token = ctx.get(Tokens).generate(
+            who,
+            ttl=DOWNLOAD_SECONDS,
+            attrs={"job": id},
+            match_origin=True,
+            single_use=True,
+            origin=Origin() if ctx.session is None else ctx.session.origin,
+        )
+        name = quote(filename, safe="")
+        return f"/_download/{id}?auth_token={token}&filename={name}"
+
+    @plugin.method(namespace="job", authenticated=True)
+    async def read_log(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+        offset: int = 0,
+        limit: int = 65536,
+    ) -> LogChunk:
+        """Read a piece of a job's log from a byte offset, at most 1 MiB."""
+        if offset < 0 or not 0 < limit <= MAX_READ:
+            raise CallError(
+                f"offset is {offset} and limit is {limit}, expected an offset of at "
+                f"least 0 and a limit from 1 to {MAX_READ}"
+            )
+        record = await find_job(ctx, id)
+        path, final = log_path(record), record.final
+        try:
+            data = await anyio.to_thread.run_sync(read_chunk, path, offset, limit)
+        except FileNotFoundError:
+            raise CallError("Log file was removed") from None
+        return LogChunk(
+            data.decode(errors="replace"), offset + len(data), log_size(path), final
+        )

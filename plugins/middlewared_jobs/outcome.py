@@ -1,0 +1,140 @@
+"""How a body ended, and what of it goes into the record."""
+
+import errno
+import traceback
+from typing import Any
+
+import msgspec
+
+from middlewared import CallError, Date, ValidationError, ValidationErrors, ejson
+from middlewared.errors import validation_extra
+from middlewared.results import Results
+from middlewared_jobs.record import (
+    CoreGetJobsItemExcInfo,
+    EncodingFailure,
+    JobRecord,
+)
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.states import State, check_move
+
+__all__ = [
+    "JobFailed",
+    "ServerStopped",
+    "WorkerLost",
+    "abort_error",
+    "rebuild_error",
+    "record_aborted",
+    "record_failure",
+    "record_success",
+]
+
+
+class WorkerLost(Exception):
+    """The server died while the job ran."""
+
+
+class ServerStopped(Exception):
+    """The server stopped and the job did not end in its time."""
+
+
+class JobFailed(CallError):
+    """A job that somebody waited for failed; the text is the job's error."""
+
+    def __init__(self, text: str, number: int, extra: Any = None) -> None:
+        super().__init__(text, number, extra)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _end(record: JobRecord, state: State, now: int) -> None:
+    check_move(record.state, state)
+    record.state = state
+    record.time_finished = Date(now)
+
+
+def record_success(
+    record: JobRecord, value: Any, results: Results, settings: JobSettings, now: int
+) -> bytes | None:
+    """End a job with its result.
+
+    Returns:
+        The result with its secrets, for whoever waits in the call that started the
+        job; None when it cannot be shown.
+    """
+    progress = record.progress
+    record.progress = msgspec.structs.replace(progress, percent=100)
+    clear: bytes | None = None
+    try:
+        shown = results.encode(value, clear=False)
+        clear = results.encode(value) if results.secret else shown
+    except ejson.EncodingError as exc:
+        record.result_encoding_error = EncodingFailure(type(exc).__name__, repr(exc))
+    else:
+        if len(clear) > settings.max_result:
+            record.result_encoding_error = EncodingFailure(
+                "TooLarge",
+                f"the result has {len(clear)} bytes, "
+                f"the limit max_result is {settings.max_result}",
+            )
+            clear = None
+        else:
+            record.result = msgspec.Raw(shown)
+    _end(record, State.SUCCESS, now)
+    return clear
+
+
+def record_failure(
+    record: JobRecord, exc: BaseException, settings: JobSettings, now: int
+) -> None:
+    """End a job with what its body raised."""
+    text = "".join(traceback.format_exception(exc))
+    if len(text) > settings.max_exception:
+        text = "...\n" + text[-settings.max_exception :]
+    record.error = str(exc) or repr(exc)
+    record.exception = text
+    record.exc_info = _exc_info(exc)
+    _end(record, State.FAILED, now)
+
+
+def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:
+    validation = validation_extra(exc)
+    if validation is not None:
+        number = exc.errno if isinstance(exc, ValidationError) else None
+        return CoreGetJobsItemExcInfo(repr(exc), "VALIDATION", number, validation)
+    number = exc.errno if isinstance(exc, (CallError, OSError)) else None
+    extra = exc.extra if isinstance(exc, CallError) else None
+    try:
+        extra = ejson.to_wire(extra)
+    except ejson.EncodingError:
+        extra = repr(extra)
+    return CoreGetJobsItemExcInfo(repr(exc), type(exc).__name__, number, extra)
+
+
+def record_aborted(record: JobRecord, now: int) -> None:
+    """End a job that was aborted."""
+    _end(record, State.ABORTED, now)
+
+
+def abort_error(record: JobRecord) -> CallError:
+    """Build the error that waiters of an aborted job get: who, and when."""
+    abort = record.abort
+    who = f" by {abort.by} at {_iso(abort.at)}" if abort else ""
+    return CallError(f"Job {record.id} was aborted{who}", errno.ECANCELED)
+
+
+def _iso(date: Date) -> str:
+    return ejson.from_wire({"$date": date.ms}).isoformat(timespec="seconds")  # type: ignore[no-any-return]  # a datetime
+
+
+def rebuild_error(record: JobRecord) -> Exception:
+    """Build the error that somebody who waits for a failed job gets, from history."""
+    info = record.exc_info
+    if info is not None and info.type == "VALIDATION":
+        return ValidationErrors(
+            ValidationError(attribute, text, number)
+            for attribute, text, number in info.extra
+        )
+    number = info.errno if info is not None and info.errno else errno.EFAULT
+    extra = None if info is None else info.extra
+    return JobFailed(record.error or "", number, extra)

@@ -1,0 +1,231 @@
+"""What is known of a job: the record, and the item that clients of the wire see."""
+
+from typing import Any
+
+import msgspec
+
+from middlewared import Audience, Credentials, Date
+from middlewared_jobs.states import FINAL, State
+
+__all__ = [
+    "Abort",
+    "CoreGetJobsItem",
+    "CoreGetJobsItemCredentials",
+    "CoreGetJobsItemExcInfo",
+    "CoreGetJobsItemProgress",
+    "EncodingFailure",
+    "JobRecord",
+    "LoginData",
+    "encode_item",
+    "item_of",
+    "snapshot_credentials",
+]
+
+_encode = msgspec.json.Encoder().encode
+NULL = msgspec.Raw(b"null")
+
+
+class CoreGetJobsItemProgress(msgspec.Struct, frozen=True):
+    """How far a job is.
+
+    Attributes:
+        percent: 0 to 100; null when the job cannot say.
+        description: what it does now; null when it cannot say.
+        extra: anything more, as the job's method documents it.
+    """
+
+    percent: int | None = 0
+    description: str | None = ""
+    extra: Any = None
+
+
+class CoreGetJobsItemExcInfo(msgspec.Struct, frozen=True):
+    """What failed.
+
+    Attributes:
+        repr: the exception as Python shows it.
+        type: its class; VALIDATION for wrong values, WorkerLost for a crash of the
+            server, ServerStopped for a stop.
+        errno: its error number, if it has one.
+        extra: its details; for VALIDATION a list of [attribute, message, errno].
+    """
+
+    repr: str
+    type: str
+    errno: int | None
+    extra: Any
+
+
+class LoginData(msgspec.Struct, frozen=True):
+    """Which login started a job."""
+
+    username: str
+    login_id: str
+    login_at: Date
+
+
+class CoreGetJobsItemCredentials(msgspec.Struct, frozen=True):
+    """Who started a job; kept with it, whatever becomes of the connection.
+
+    Attributes:
+        type: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET or SYSTEM.
+        data: the login.
+    """
+
+    type: str
+    data: LoginData
+
+
+class EncodingFailure(msgspec.Struct, frozen=True):
+    """Why a result is not shown.
+
+    Attributes:
+        type: class of the error; TooLarge for a result over ``max_result``.
+        repr: the error as Python shows it.
+    """
+
+    type: str
+    repr: str
+
+
+class Abort(msgspec.Struct, frozen=True):
+    """Who asked to abort a job, and when.
+
+    Attributes:
+        by: user name.
+        at: when it was asked.
+        overdue: the body still ran after ``abort_grace`` seconds.
+    """
+
+    by: str
+    at: Date
+    overdue: bool = False
+
+
+class JobRecord(msgspec.Struct, kw_only=True):
+    """Everything known of a job, as ``job.get`` shows it.
+
+    Attributes:
+        id: its number, never used again.
+        uid: a uuid, for other systems.
+        message_ids: ids of the requests that started or joined it.
+        method: name of the method.
+        arguments: params in signature order, secrets redacted.
+        transient: leaves no history.
+        description: what this job is, if its method says so.
+        abortable: may be aborted while it runs.
+        logs_path: file of its log, once it runs.
+        logs_excerpt: first and last lines of its log, once it ended.
+        progress: how far it is.
+        result: what it returned, secrets redacted; null unless SUCCESS.
+        result_encoding_error: why the result is not shown.
+        error: what failed, one text; null unless FAILED.
+        exception: the traceback.
+        exc_info: what failed, in parts.
+        state: WAITING, RUNNING, SUCCESS, FAILED or ABORTED.
+        time_created: when it was accepted.
+        time_started: when its first attempt started, null before.
+        time_finished: when it ended, null before.
+        credentials: who started it.
+        owner: account id of who started it, null for the system.
+        attempt: 0 before the first start.
+        lock: jobs with equal locks run one at a time.
+        abort: who asked to abort it.
+    """
+
+    id: int
+    uid: str
+    message_ids: list[Any] = []
+    method: str
+    arguments: msgspec.Raw
+    transient: bool = False
+    description: str | None = None
+    abortable: bool = False
+    logs_path: str | None = None
+    logs_excerpt: str | None = None
+    progress: CoreGetJobsItemProgress = CoreGetJobsItemProgress()
+    result: msgspec.Raw = NULL
+    result_encoding_error: EncodingFailure | None = None
+    error: str | None = None
+    exception: str | None = None
+    exc_info: CoreGetJobsItemExcInfo | None = None
+    state: State = State.WAITING
+    time_created: Date
+    time_started: Date | None = None
+    time_finished: Date | None = None
+    credentials: CoreGetJobsItemCredentials | None = None
+    owner: int | None = None
+    attempt: int = 0
+    lock: str | None = None
+    abort: Abort | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in FINAL
+
+    def audience(self, read_roles: frozenset[str]) -> Audience:
+        """Say who may see the job."""
+        return Audience(self.owner, read_roles)
+
+
+class CoreGetJobsItem(msgspec.Struct):
+    """A job as ``core.get_jobs`` and its events show it; the fields of `JobRecord`.
+
+    The keys and their order are the wire's (protocol page, 5.1), no others.
+    """
+
+    id: int
+    message_ids: list[Any]
+    method: str
+    arguments: msgspec.Raw
+    transient: bool
+    description: str | None
+    abortable: bool
+    logs_path: str | None
+    logs_excerpt: str | None
+    progress: CoreGetJobsItemProgress
+    result: msgspec.Raw
+    result_encoding_error: EncodingFailure | None
+    error: str | None
+    exception: str | None
+    exc_info: CoreGetJobsItemExcInfo | None
+    state: State
+    time_started: Date | None
+    time_finished: Date | None
+    credentials: CoreGetJobsItemCredentials | None
+
+
+_FIELDS = CoreGetJobsItem.__struct_fields__
+
+
+def item_of(record: JobRecord) -> CoreGetJobsItem:
+    """Cut a record down to the item of the wire."""
+    return CoreGetJobsItem(*[getattr(record, name) for name in _FIELDS])
+
+
+def encode_item(record: JobRecord, *, result: bytes | None = None) -> bytes:
+    """Encode the item of the wire.
+
+    Args:
+        record: the job.
+        result: shown instead of the record's redacted result.
+    """
+    item = item_of(record)
+    if result is not None:
+        item.result = msgspec.Raw(result)
+    return _encode(item)
+
+
+def snapshot_credentials(
+    credentials: Credentials | None,
+) -> CoreGetJobsItemCredentials | None:
+    """Keep of a login what history shows."""
+    if credentials is None:
+        return None
+    return CoreGetJobsItemCredentials(
+        credentials.type,
+        LoginData(
+            credentials.username, credentials.login_id, Date(credentials.login_at)
+        ),
+    )

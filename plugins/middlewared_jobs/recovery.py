@@ -1,0 +1,110 @@
+"""After a start: what waited waits again, what ran has lost its worker."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from middlewared import CallError, PluginError, ValidationErrors, ejson
+from middlewared.access import Credentials
+from middlewared.registry import Registry
+from middlewared_jobs.joblog import excerpt
+from middlewared_jobs.outcome import WorkerLost, record_failure
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.seal import Seal
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.spec import JobFunction
+from middlewared_jobs.states import State
+from middlewared_jobs.store import JobStore, Stored
+
+__all__ = ["Recovered", "recover", "rights_of"]
+
+logger = logging.getLogger(__name__)
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A waiting job that can run again.
+
+    Attributes:
+        stored: the job as it was left.
+        values: its bound params.
+    """
+
+    stored: Stored
+    values: list[object]
+
+
+async def recover(
+    store: JobStore,
+    registry: Registry,
+    seal: Seal,
+    settings: JobSettings,
+    now: int,
+) -> list[Recovered]:
+    """End the jobs that ran when the server died, and bind those that waited.
+
+    A job whose method vanished, or no longer takes its params, ends FAILED.
+
+    Returns:
+        What waits again, by id.
+    """
+    waiting: list[Recovered] = []
+    for stored in await store.unfinished():
+        record = stored.record
+        try:
+            _check_lost(record)
+            waiting.append(Recovered(stored, _bind(stored, registry, seal)))
+        except (WorkerLost, CallError, PluginError) as exc:
+            logger.warning("job %d %s: %s", record.id, record.method, exc)
+            _keep_excerpt(record)
+            record_failure(record, exc, settings, now)
+            store.save(record, None, None)
+    return waiting
+
+
+def _check_lost(record: JobRecord) -> None:
+    if record.state is State.RUNNING:
+        raise WorkerLost("the server died while the job ran")
+
+
+def _bind(stored: Stored, registry: Registry, seal: Seal) -> list[object]:
+    record = stored.record
+    method = registry.methods.get(record.method)
+    if method is None or not isinstance(method.deferred, JobFunction):
+        raise PluginError(f"method {record.method} of a waiting job is gone")
+    params = stored.params
+    if params is not None and method.deferred.spec.secret:
+        params = seal.open(params)
+    version = next(p.version for p in registry.plugins if p.name == method.plugin)
+    name = f"{method.plugin} {version}".rstrip()
+    if params is None:
+        raise PluginError(
+            f"the params of a waiting job of {record.method} ({name}) cannot be read"
+        )
+    try:
+        return method.params.bind(ejson.decode(params), {})
+    except (ValidationErrors, ValueError) as exc:
+        raise PluginError(
+            f"{record.method} ({name}) no longer takes the params of a waiting job: "
+            f"{str(exc).strip()}"
+        ) from None
+
+
+def _keep_excerpt(record: JobRecord) -> None:
+    if record.logs_path is not None:
+        record.logs_excerpt = excerpt(Path(record.logs_path))
+
+
+def rights_of(record: JobRecord, roles: frozenset[str]) -> Credentials | None:
+    """Give the rights that a job of an earlier start runs with."""
+    shown = record.credentials
+    if shown is None:
+        return None
+    return Credentials(
+        type=shown.type,
+        account_id=record.owner,
+        username=shown.data.username,
+        roles=roles,
+        login_id=shown.data.login_id,
+        login_at=shown.data.login_at.ms,
+    )

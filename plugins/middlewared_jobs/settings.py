@@ -1,0 +1,46 @@
+"""Settings of the job manager, table ``jobs``."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["JobSettings"]
+
+Positive = Annotated[int, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class JobSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """How many jobs run, and what they may leave behind."""
+
+    thread_jobs: Annotated[
+        Positive, Meta(description="Jobs in threads that run at one time.")
+    ] = 32
+    async_jobs: Annotated[
+        Positive, Meta(description="Jobs in the loop that run at one time.")
+    ] = 1000
+    max_waiting: Annotated[
+        Positive, Meta(description="Jobs that may wait; beyond, calls are refused.")
+    ] = 100_000
+    progress_interval: Annotated[
+        Seconds, Meta(description="Seconds between two progress events of one job.")
+    ] = 0.25
+    transient_ttl: Annotated[
+        Seconds, Meta(description="Seconds a transient job stays listed after its end.")
+    ] = 60.0
+    abort_grace: Annotated[
+        Seconds,
+        Meta(description="Seconds after which an ignored abort is reported."),
+    ] = 5.0
+    max_result: Annotated[Positive, Meta(description="Bytes of a result, encoded.")] = (
+        16 * 2**20
+    )
+    max_progress_extra: Annotated[
+        Positive, Meta(description="Bytes of a progress's extra, encoded.")
+    ] = 64 * 2**10
+    max_exception: Annotated[
+        Positive, Meta(description="Characters kept of a traceback.")
+    ] = 64 * 2**10

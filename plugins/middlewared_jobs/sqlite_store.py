@@ -1,0 +1,259 @@
+"""History in SQLite: one upsert per change, filters narrowed by indexes."""
+
+import errno
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+
+from middlewared import CallError
+from middlewared.database import Database
+from middlewared.filters import (
+    Budget,
+    Column,
+    Filters,
+    QueryOptions,
+    compile_order,
+    compile_sql,
+    matches,
+)
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.store import Saved, Stored, Viewer
+from middlewared_jobs.views import View
+
+__all__ = ["MAX_SCAN", "SqliteStore"]
+
+#: Rows that a query may read when SQL cannot narrow it.
+MAX_SCAN = 100_000
+SLICE = 2000
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(JobRecord).decode
+
+_TIMES = ("time_created", "time_started", "time_finished")
+#: Stored as the JSON text that the record encodes to.
+_RAW = (
+    "message_ids",
+    "arguments",
+    "progress",
+    "result",
+    "result_encoding_error",
+    "exc_info",
+    "credentials",
+    "abort",
+)
+_COLUMNS = tuple(name for name in JobRecord.__struct_fields__ if name != "transient")
+_FIXED = ("id", "uid", "method", "arguments", "time_created", "owner", "lock")
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own names
+_UPSERT = (
+    f"INSERT INTO jobs ({', '.join(_COLUMNS)}, params) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join('?' * (len(_COLUMNS) + 1))}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in (*_COLUMNS, "params") if c not in _FIXED)
+)
+_ENDED = "time_finished IS NOT NULL"
+
+#: Where the filter language finds what, in both views.
+_QUERYABLE: dict[str, Column] = {
+    "id": Column("id", "int"),
+    "uid": Column("uid", "text"),
+    "method": Column("method", "text"),
+    "transient": Column("0", "bool"),
+    "description": Column("description", "text", nullable=True),
+    "abortable": Column("abortable", "bool"),
+    "logs_path": Column("logs_path", "text", nullable=True),
+    "error": Column("error", "text", nullable=True),
+    "state": Column("state", "text"),
+    "time_created": Column("time_created", "time_ms"),
+    "time_started": Column("time_started", "time_ms", nullable=True),
+    "time_finished": Column("time_finished", "time_ms", nullable=True),
+    "owner": Column("owner", "int", nullable=True),
+    "attempt": Column("attempt", "int"),
+    "lock": Column("lock", "text", nullable=True),
+}
+
+
+def _columns(view: View) -> dict[str, Column]:
+    return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
+
+
+def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
+    """Turn a record into the values of `_UPSERT`."""
+    row: list[Any] = []
+    for name in _COLUMNS:
+        value = getattr(record, name)
+        if name in _TIMES:
+            value = None if value is None else value.ms
+        elif name in _RAW:
+            value = _text(value)
+        elif name == "state":
+            value = value.value
+        row.append(value)
+    row.append(None if record.final else params)
+    return tuple(row)
+
+
+def _text(value: Any) -> str:
+    return _encode(value).decode()
+
+
+def _record(row: Sequence[Any]) -> JobRecord:
+    """Turn a row of `_SELECT` into a record, through the JSON it already is."""
+    members = []
+    for name, value in zip(_COLUMNS, row, strict=False):
+        if name in _RAW:
+            text = value
+        elif name in _TIMES:
+            text = "null" if value is None else f'{{"$date":{value}}}'
+        elif name == "abortable":
+            text = "true" if value else "false"
+        else:
+            text = _text(value)
+        members.append(f'"{name}":{text}')
+    return _decode("{" + ",".join(members) + "}")
+
+
+class SqliteStore:
+    """Jobs in the server's database; see `JobStore` for the contract."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def first_id(self) -> int:
+        """Give the first id that was never reserved."""
+        rows = await self._database.read("SELECT next FROM job_ids")
+        return int(rows[0][0])
+
+    async def unfinished(self) -> Sequence[Stored]:
+        """Give the jobs that have not ended, by id."""
+        sql = _SELECT.replace(" FROM", ", params FROM") + (
+            " WHERE state IN ('WAITING', 'RUNNING') ORDER BY id"
+        )
+        rows = await self._database.read(sql)
+        return [Stored(_record(row), row[-1]) for row in rows]
+
+    def save(
+        self, record: JobRecord, params: bytes | None, saved: Saved | None
+    ) -> None:
+        """Write a job as it is now; params are erased once it has ended."""
+        self._database.write([(_UPSERT, _row(record, params))], saved)
+
+    def reserve_ids(self, first: int, saved: Saved | None) -> None:
+        """Write the first id that was never reserved."""
+        self._database.write([("UPDATE job_ids SET next = ?", (first,))], saved)
+
+    def flush(self, saved: Saved) -> None:
+        """Call back once everything handed over before is answered."""
+        self._database.write([], saved)
+
+    async def get(self, number: int) -> JobRecord | None:
+        """Give one job, None when there is none."""
+        rows = await self._database.read(f"{_SELECT} WHERE id = ?", (number,))
+        return _record(rows[0]) if rows else None
+
+    async def find(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+        limit: int,
+        *,
+        newest: bool,
+    ) -> Sequence[JobRecord]:
+        """Give ended jobs that match, at least the first *limit* of the order.
+
+        Raises:
+            CallError: EFBIG, SQL could not narrow it to `MAX_SCAN` rows.
+        """
+        where, params, exact = _condition(filters, view, viewer)
+        order = compile_order(options.order_by, _columns(view), options.select)
+        if exact and order is not None:
+            terms = f"{order}, id" if order else _by_id(newest=newest)
+            sql = f"{_SELECT} WHERE {where} ORDER BY {terms} LIMIT ?"
+            rows = await self._database.read(sql, (*params, limit))
+            return [_record(row) for row in rows]
+        wanted = limit if order == "" else MAX_SCAN
+        return await self._scan(filters, view, where, params, wanted, newest=newest)
+
+    async def _scan(
+        self,
+        filters: Filters,
+        view: View,
+        where: str,
+        params: list[Any],
+        wanted: int,
+        *,
+        newest: bool,
+    ) -> list[JobRecord]:
+        """Read what SQL narrowed in slices and evaluate it in a thread."""
+        budget, found, read = Budget(), list[JobRecord](), 0
+        beyond, after = ("<", 2**63 - 1) if newest else (">", 0)
+        sql = (
+            f"{_SELECT} WHERE {where} AND id {beyond} ? "
+            f"ORDER BY {_by_id(newest=newest)} LIMIT {SLICE}"
+        )
+        while len(found) < wanted:
+            rows = await self._database.read(sql, (*params, after))
+            pick = partial(_pick, rows, filters, view, budget)
+            found += await anyio.to_thread.run_sync(pick)
+            read += len(rows)
+            if len(rows) < SLICE:
+                break
+            if read >= MAX_SCAN:
+                raise CallError(
+                    f"The query would read more than {MAX_SCAN} jobs; narrow it by "
+                    "id, state, method, owner or a time",
+                    errno.EFBIG,
+                )
+            after = rows[-1][0]
+        return found
+
+    async def count(
+        self,
+        filters: Filters,
+        view: View,
+        viewer: Viewer | None,
+        *,
+        without: Sequence[int],
+    ) -> int:
+        """Count the ended jobs that match, *without* those with these ids.
+
+        Raises:
+            CallError: EFBIG, SQL could not narrow it to `MAX_SCAN` rows.
+        """
+        where, params, exact = _condition(filters, view, viewer)
+        where += " AND id NOT IN (SELECT value FROM json_each(?))"
+        params.append(_text(without))
+        if not exact:
+            found = await self._scan(
+                filters, view, where, params, MAX_SCAN, newest=True
+            )
+            return len(found)
+        sql = f"SELECT count(*) FROM jobs WHERE {where}"  # noqa: S608 - compiled, values are bound
+        rows = await self._database.read(sql, params)
+        return int(rows[0][0])
+
+
+def _condition(
+    filters: Filters, view: View, viewer: Viewer | None
+) -> tuple[str, list[Any], bool]:
+    compiled = compile_sql(filters, _columns(view))
+    where, params = f"{_ENDED} AND ({compiled.where})", list(compiled.params)
+    if viewer is not None:
+        marks = ", ".join("?" * len(viewer.methods))
+        where += f" AND (owner = ? OR method IN ({marks}))"
+        params += [viewer.owner, *sorted(viewer.methods)]
+    return where, params, compiled.exact
+
+
+def _by_id(*, newest: bool) -> str:
+    return "id DESC" if newest else "id"
+
+
+def _pick(
+    rows: Sequence[Any], filters: Filters, view: View, budget: Budget
+) -> list[JobRecord]:
+    records = map(_record, rows)
+    return [r for r in records if matches(filters, view.plain(r), budget)]

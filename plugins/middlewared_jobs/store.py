@@ -1,0 +1,111 @@
+"""What the job manager asks of a store; every implementation keeps one contract."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from middlewared.filters import Filters, QueryOptions
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.views import View
+
+__all__ = ["JobStore", "Saved", "Stored", "Viewer"]
+
+#: Called in the loop once it is committed (None) or refused (the reason).
+Saved = Callable[[Exception | None], None]
+
+
+class Viewer(msgspec.Struct, frozen=True):
+    """Whose jobs a query may see: own ones, and those of some methods.
+
+    Attributes:
+        owner: account id, None when no account is logged in.
+        methods: methods whose jobs may be read by role.
+    """
+
+    owner: int | None
+    methods: frozenset[str] = frozenset()
+
+    def sees(self, record: JobRecord) -> bool:
+        """Tell whether one job may be seen."""
+        own = self.owner is not None and record.owner == self.owner
+        return own or record.method in self.methods
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An unfinished job as it was left.
+
+    Attributes:
+        record: the job.
+        params: its params as the store was given them.
+    """
+
+    record: JobRecord
+    params: bytes | None
+
+
+class JobStore(Protocol):
+    """History of jobs. One writer; reads may run beside it.
+
+    Nothing handed to `save` or `reserve_ids` is in the store before its *saved* is
+    called with None; the calls are answered in order.
+    """
+
+    async def first_id(self) -> int:
+        """Give the first id that was never reserved."""
+        ...
+
+    async def unfinished(self) -> Sequence[Stored]:
+        """Give the jobs that have not ended, by id."""
+        ...
+
+    def save(
+        self, record: JobRecord, params: bytes | None, saved: Saved | None
+    ) -> None:
+        """Write a job as it is now; params are erased once it has ended."""
+        ...
+
+    def reserve_ids(self, first: int, saved: Saved | None) -> None:
+        """Write the first id that was never reserved."""
+        ...
+
+    def flush(self, saved: Saved) -> None:
+        """Call back once everything handed over before is answered."""
+        ...
+
+    async def get(self, number: int) -> JobRecord | None:
+        """Give one job, None when there is none."""
+        ...
+
+    async def find(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+        limit: int,
+        *,
+        newest: bool,
+    ) -> Sequence[JobRecord]:
+        """Give ended jobs that match, at least the first *limit* of the order.
+
+        Args:
+            filters: on what *view* shows.
+            options: of which only the order and what it sorts count.
+            view: the shape that filters and order speak of.
+            viewer: whose jobs, None for all.
+            limit: how many matches are needed.
+            newest: when no order is asked, the newest are needed, else the oldest.
+        """
+        ...
+
+    async def count(
+        self,
+        filters: Filters,
+        view: View,
+        viewer: Viewer | None,
+        *,
+        without: Sequence[int],
+    ) -> int:
+        """Count the ended jobs that match, *without* those with these ids."""
+        ...

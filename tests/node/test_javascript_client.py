@@ -1,0 +1,87 @@
+"""Drives the JavaScript client in Node against a real server."""
+
+from __future__ import annotations
+
+import fcntl
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+MODULES = sorted(path.name for path in HERE.glob("*.test.mjs"))
+
+# A whole file of tests runs inside one of pytest's.
+pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Install what package-lock.json names, unless it is there."""
+    wanted = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    # Several test processes may share the checkout.
+    with (tmp_path_factory.getbasetemp().parent / "npm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _installed(wanted["node_modules/ws"]["version"]):
+            npm = shutil.which("npm")
+            assert npm, "npm is part of Node.js, but not installed here"
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            subprocess.run(command, cwd=HERE, check=True, timeout=120)
+
+
+def _installed(version: str) -> bool:
+    package = HERE / "node_modules" / "ws" / "package.json"
+    return package.exists() and json.loads(package.read_text())["version"] == version
+
+
+@pytest.fixture
+def control(server_process: Any) -> Iterator[str]:
+    """Let the tests in Node restart the server: POST /restart to this address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Do what the path says."""
+            {"/restart": server_process.restart}[self.path]()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing: the output belongs to the tests in Node."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("module", MODULES)
+def test_client_in_node(module: str, server_process: Any, control: str) -> None:
+    """Every promise of the client holds in Node, file by file."""
+    environment = {
+        **os.environ,
+        "MIDDLEWARED_WS_URL": server_process.ws_url,
+        "MIDDLEWARED_PASSWORD": server_process.admin_password,
+        "MIDDLEWARED_CONTROL": control,
+    }
+    command = ["node", "--test", "--test-reporter=spec", module]
+    done = subprocess.run(
+        command,
+        cwd=HERE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

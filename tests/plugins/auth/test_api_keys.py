@@ -1,0 +1,128 @@
+"""API keys, as administrators see them over the wire."""
+
+import datetime as dt
+import re
+from typing import Any
+
+import pytest
+
+from middlewared import ValidationErrors
+
+
+async def create(world: Any, **data: Any) -> Any:
+    """Make a key of account ann."""
+    return await world.call("api_key.create", {"username": "ann", "name": "k", **data})
+
+
+async def test_key_is_shown_once(run: Any) -> None:
+    """The answer of create has the key in clear; nothing else ever has."""
+    async with run() as world:
+        await world.user("ann", password=None)
+        made = await create(world, name="backup")
+        assert made.keys() == {"id", "name", "key"}
+        assert re.fullmatch(rf"{made['id']}-[a-zA-Z0-9]{{64}}", made["key"])
+        (listed,) = await world.call("api_key.query")
+        assert listed == {
+            "id": made["id"],
+            "name": "backup",
+            "username": "ann",
+            "roles": None,
+            "created": {"$date": world.clock.time_ms()},
+            "expires": None,
+            "expired": False,
+        }
+        rows = await world.context.database.read("SELECT * FROM api_keys")
+        assert made["key"].partition("-")[2] not in str(rows)
+    async with run() as world:
+        session = world.connect()
+        assert await session.context.call("auth.login_with_api_key", made["key"])
+
+
+async def test_revoked_key_is_gone_but_not_its_id(run: Any) -> None:
+    """A revoked key is not listed; its verifier is erased and its id never reused."""
+    async with run() as world:
+        await world.user("ann", password=None)
+        first = await create(world)
+        assert await world.call("api_key.delete", first["id"]) is True
+        assert await world.call("api_key.query") == []
+        rows = await world.context.database.read(
+            "SELECT name, stored_key, server_key FROM api_keys"
+        )
+        assert rows == [("k", b"", b"")]
+        with pytest.raises(ValidationErrors, match="no API key with id 1"):
+            await world.call("api_key.delete", first["id"])
+    async with run() as world:
+        assert (await create(world))["id"] > first["id"]
+
+
+async def test_keys_go_with_their_account(run: Any) -> None:
+    """Removing an account revokes its keys, in the table too."""
+    async with run() as world:
+        number = await world.user("ann", password=None)
+        await world.user("bob", password=None)
+        key = await create(world)
+        other = await world.call("api_key.create", {"username": "bob", "name": "b"})
+        await world.call("user.delete", number)
+        assert [k["id"] for k in await world.call("api_key.query")] == [other["id"]]
+    async with run() as world:
+        assert [k["id"] for k in await world.call("api_key.query")] == [other["id"]]
+        session = world.connect()
+        assert not await session.context.call("auth.login_with_api_key", key["key"])
+
+
+async def test_key_is_narrowed_to_roles(world: Any) -> None:
+    """A key does what its roles say, and never more than its account."""
+    number = await world.user("ann", "POOL_READ", "JOB_USER", password=None)
+    key = await create(world, roles=["POOL_READ"])
+    session = world.connect()
+    assert await session.context.call("auth.login_with_api_key", key["key"])
+    assert session.credentials.roles == {"POOL_READ"}
+    await world.call("user.update", number, {"roles": ["JOB_USER"]})
+    session = world.connect()
+    assert await session.context.call("auth.login_with_api_key", key["key"])
+    assert session.credentials.roles == set()
+
+
+async def test_key_of_an_admin_may_be_limited(world: Any) -> None:
+    """A full admin's key can have any role that exists, and then only that."""
+    await world.user("ann", "FULL_ADMIN", password=None)
+    key = await create(world, roles=["JOB_USER"])
+    session = world.connect()
+    assert await session.context.call("auth.login_with_api_key", key["key"])
+    assert session.credentials.roles == {"JOB_USER"}
+
+
+async def test_unfit_roles_are_refused(world: Any) -> None:
+    """A key cannot have roles that nobody declares or that its account lacks."""
+    await world.user("ann", "JOB_USER", password=None)
+    with pytest.raises(ValidationErrors, match=r"data\.roles\.0: there is no role 'X'"):
+        await create(world, roles=["X"])
+    with pytest.raises(ValidationErrors, match="'ann' does not have POOL_READ"):
+        await create(world, roles=["POOL_READ", "JOB_USER"])
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 256])
+async def test_bad_name_is_refused(world: Any, name: str) -> None:
+    """A key has a name of one line, so that lists stay readable."""
+    await world.user("ann", password=None)
+    with pytest.raises(ValidationErrors, match=r"data\.name"):
+        await create(world, name=name)
+
+
+async def test_key_for_nobody_is_refused(world: Any) -> None:
+    """A key needs an account."""
+    with pytest.raises(ValidationErrors, match="there is no account 'ann'"):
+        await create(world)
+
+
+async def test_expiry_is_shown(world: Any) -> None:
+    """A key with an end shows it, and whether it is over."""
+    await world.user("ann", password=None)
+    ends = dt.datetime.fromtimestamp(world.clock.seconds + 10, dt.UTC)
+    await create(world, expires=ends)
+    (listed,) = await world.call("api_key.query")
+    assert listed["expires"] == {"$date": world.clock.time_ms() + 10_000}
+    assert listed["expired"] is False
+    world.clock.advance(10)
+    (listed,) = await world.call("api_key.query")
+    assert listed["expired"] is True

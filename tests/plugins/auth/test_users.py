@@ -1,0 +1,248 @@
+"""Accounts, as administrators see them over the wire."""
+
+from typing import Any
+
+import pytest
+
+from middlewared import CallError, ValidationErrors
+from middlewared.errors import validation_extra
+from middlewared.session import ClientSession
+
+
+def refusal(info: pytest.ExceptionInfo[BaseException]) -> Any:
+    """Give the one ``[attribute, text, errno]`` of a validation error."""
+    extra = validation_extra(info.value)
+    assert extra is not None
+    assert len(extra) == 1
+    return extra[0]
+
+
+async def test_created_user_is_listed_without_its_password(world: Any) -> None:
+    """A new account is shown with its roles, never with its password or its hash."""
+    made = await world.call(
+        "user.create",
+        {
+            "username": "ann",
+            "password": "s3cret",
+            "roles": ["POOL_READ", "JOB_USER"],
+            "full_name": "Ann O.",
+        },
+    )
+    assert made.pop("uuid")
+    assert made == {
+        "id": 1,
+        "username": "ann",
+        "full_name": "Ann O.",
+        "roles": ["JOB_USER", "POOL_READ"],
+        "locked": False,
+        "has_password": True,
+        "created": {"$date": world.clock.time_ms()},
+    }
+    listed = await world.call("user.query", [["username", "=", "ann"]], {"get": True})
+    assert listed["roles"] == ["JOB_USER", "POOL_READ"]
+    assert "s3cret" not in str(listed)
+    assert "argon2" not in str(listed)
+
+
+async def test_unknown_role_is_refused_with_the_known_ones(world: Any) -> None:
+    """A role that nothing declares is refused; the error names it and the others."""
+    with pytest.raises(ValidationErrors) as info:
+        await world.user("ann", "JOB_USER", "POOL_WRITE")
+    assert refusal(info) == (
+        "data.roles.1",
+        "there is no role 'POOL_WRITE', expected one of FULL_ADMIN, JOB_USER, "
+        "POOL_READ, POOL_WATCH",
+        22,
+    )
+    assert await world.call("user.query", [], {"count": True}) == 0
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "-a", "ä", "x" * 65, "a\n"])
+async def test_bad_username_is_refused(world: Any, name: str) -> None:
+    """A name that cannot be written in front of a colon is refused."""
+    with pytest.raises(ValidationErrors) as info:
+        await world.user(name)
+    attribute, text, _ = refusal(info)
+    assert attribute == "data.username"
+    assert repr(name) in text
+
+
+async def test_taken_username_is_refused(world: Any) -> None:
+    """Two accounts never have one name, by creation or by renaming."""
+    await world.user("ann")
+    other = await world.user("bob")
+    with pytest.raises(ValidationErrors) as info:
+        await world.user("ann")
+    assert refusal(info) == ("data.username", "there is an account 'ann' already", 17)
+    with pytest.raises(ValidationErrors) as info:
+        await world.call("user.update", other, {"username": "ann"})
+    assert refusal(info)[0] == "data.username"
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025])
+async def test_password_of_unfit_length_is_refused(world: Any, password: str) -> None:
+    """An empty or endless password is refused, and not shown."""
+    with pytest.raises(ValidationErrors) as info:
+        await world.user("ann", password=password)
+    attribute, text, _ = refusal(info)
+    assert attribute == "data.password"
+    assert text == f"has {len(password)} characters, expected 1 to 1024"
+
+
+async def test_update_changes_what_is_given(world: Any) -> None:
+    """An update changes the given fields and keeps the others."""
+    number = await world.user("ann", "JOB_USER")
+    after = await world.call("user.update", number, {"full_name": "A"})
+    assert (after["full_name"], after["roles"]) == ("A", ["JOB_USER"])
+    after = await world.call("user.update", number, {"username": "anna", "roles": []})
+    assert (after["username"], after["roles"]) == ("anna", [])
+
+
+@pytest.mark.parametrize("method", ["user.update", "user.delete"])
+async def test_unknown_id_is_refused(world: Any, method: str) -> None:
+    """Changing or removing an account that is not there says so, with ENOENT."""
+    params = [7, {}] if method == "user.update" else [7]
+    with pytest.raises(ValidationErrors) as info:
+        await world.call(method, *params)
+    assert refusal(info) == (None, "there is no account with id 7", 2)
+
+
+async def test_removed_account_frees_its_name_but_not_its_id(run: Any) -> None:
+    """Ids are never reused, also after a restart, so jobs keep their owner."""
+    async with run() as world:
+        number = await world.user("ann")
+        assert await world.call("user.delete", number) is True
+        assert await world.call("user.query") == []
+    async with run() as world:
+        again = await world.user("ann")
+        assert again > number
+        names = await world.context.database.read("SELECT username FROM accounts")
+        assert names == [("ann",), ("ann",)]
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("user.delete", []),
+        ("user.update", [{"locked": True}]),
+        ("user.update", [{"roles": ["JOB_USER"]}]),
+    ],
+)
+async def test_last_admin_stays(world: Any, method: str, change: list[Any]) -> None:
+    """The last account that may do everything is not removed, locked or lowered."""
+    await world.user("ann", "FULL_ADMIN")
+    bob = await world.user("bob", "FULL_ADMIN")
+    await world.call("user.update", bob, {"locked": True})
+    with pytest.raises(CallError, match="'ann' is the last account"):
+        await world.call(method, 1, *change)
+    await world.call("user.update", bob, {"locked": False})
+    await world.call(method, 1, *change)
+
+
+async def test_methods_need_a_full_admin(world: Any) -> None:
+    """Limited users cannot see or change accounts, or make links."""
+    await world.user("ann", "JOB_USER")
+    session: ClientSession = await world.log_in("ann")
+    for method, params in (
+        ("user.query", []),
+        ("user.create", [{"username": "x"}]),
+        ("user.update", [1, {}]),
+        ("user.delete", [1]),
+        ("api_key.create", [{"username": "ann", "name": "x"}]),
+        ("api_key.query", []),
+        ("api_key.delete", [1]),
+        ("auth.login_link", []),
+    ):
+        with pytest.raises(CallError, match="Not authorized"):
+            await session.context.call(method, *params)
+
+
+async def test_own_password_needs_the_old_one(world: Any) -> None:
+    """Nobody changes their own password without the old one, not even an admin."""
+    await world.user("ann", "FULL_ADMIN")
+    session = await world.log_in("ann")
+    for old in ({}, {"old_password": "wrong"}):
+        with pytest.raises(ValidationErrors) as info:
+            await session.context.call(
+                "user.set_password", {"username": "ann", "new_password": "new", **old}
+            )
+        assert refusal(info)[0] == "data.old_password"
+    await session.context.call(
+        "user.set_password",
+        {"username": "ann", "new_password": "new", "old_password": "pw"},
+    )
+    assert session.credentials is not None
+    await world.log_in("ann", "new")
+    assert not await world.connect().context.call("auth.login", "ann", "pw")
+
+
+async def test_guessing_the_old_password_is_limited(world: Any) -> None:
+    """A stolen session cannot guess the password faster than a login can."""
+    await world.user("ann")
+    session = await world.log_in("ann")
+    change = {"username": "ann", "new_password": "n", "old_password": "x"}
+    for _ in range(5):
+        with pytest.raises(ValidationErrors):
+            await session.context.call("user.set_password", change)
+    with pytest.raises(CallError, match="Rate Limit Exceeded"):
+        await session.context.call("user.set_password", change)
+
+
+async def test_admin_sets_the_password_of_another(world: Any) -> None:
+    """A full admin needs no old password for others; it logs them out."""
+    await world.user("root", "FULL_ADMIN")
+    await world.user("ann")
+    admin, ann = await world.log_in("root"), await world.log_in("ann")
+    token = await ann.context.call("auth.generate_token")
+    await admin.context.call(
+        "user.set_password", {"username": "ann", "new_password": "new"}
+    )
+    assert ann.credentials is None
+    assert admin.credentials is not None
+    assert not await ann.context.call("auth.login_with_token", token)
+    await world.log_in("ann", "new")
+
+
+async def test_password_of_another_is_not_for_users(world: Any) -> None:
+    """A limited user learns nothing of other accounts, not even whether they exist."""
+    await world.user("ann")
+    await world.user("bob")
+    session = await world.log_in("ann")
+    for name in ("bob", "nobody"):
+        with pytest.raises(CallError, match="Not authorized"):
+            await session.context.call(
+                "user.set_password", {"username": name, "new_password": "new"}
+            )
+    with pytest.raises(ValidationErrors, match="there is no account 'nobody'"):
+        await world.call(
+            "user.set_password", {"username": "nobody", "new_password": "new"}
+        )
+
+
+async def test_key_cannot_give_its_account_a_first_password(world: Any) -> None:
+    """A narrow API key does not become its whole account by setting a password."""
+    await world.user("ann", "POOL_READ", password=None)
+    key = await world.call(
+        "api_key.create", {"username": "ann", "name": "k", "roles": []}
+    )
+    session = world.connect()
+    assert await session.context.call("auth.login_with_api_key", key["key"])
+    with pytest.raises(CallError, match="Not authorized"):
+        await session.context.call(
+            "user.set_password", {"username": "ann", "new_password": "new"}
+        )
+
+
+async def test_queries_take_filters_and_options(world: Any) -> None:
+    """The language of core.get_jobs works on accounts, with its errors."""
+    for name in ("ann", "bob", "cat"):
+        await world.user(name, password=None)
+    found = await world.call(
+        "user.query",
+        [["username", ">", "ann"]],
+        {"order_by": ["-username"], "select": ["username"]},
+    )
+    assert found == [{"username": "cat"}, {"username": "bob"}]
+    with pytest.raises(ValidationErrors) as info:
+        await world.call("user.query", [], {"limit": 10_001})
+    assert refusal(info)[0] == "options.limit"

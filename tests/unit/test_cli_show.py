@@ -1,0 +1,88 @@
+"""How the record of a job is printed."""
+
+from typing import Any
+
+import click
+
+from middlewared.cli.show import record_lines
+
+RECORD: dict[str, Any] = {
+    "id": 7,
+    "uid": "0c7f",
+    "method": "demo.fail",
+    "arguments": ["boom", None],
+    "state": "FAILED",
+    "description": None,
+    "progress": {"percent": 40, "description": "half", "extra": {"a": 1}},
+    "result": None,
+    "result_encoding_error": None,
+    "error": "[EINVAL] a\n[EINVAL] b\n",
+    "exception": "Traceback\n  boom\n",
+    "logs_excerpt": "one\ntwo\n",
+    "time_created": {"$date": 0},
+    "time_started": {"$date": 1_000},
+    "time_finished": {"$date": 3_000},
+    "abortable": True,
+    "attempt": 2,
+    "owner": "admin",
+}
+
+
+def show(**changes: Any) -> list[str]:
+    """Print a record without colours."""
+    return [click.unstyle(line) for line in record_lines(RECORD | changes)]
+
+
+def test_failed() -> None:
+    """A failed job shows params, progress, times, error, log and traceback."""
+    lines = show()
+    assert lines[0] == "job 7  demo.fail  FAILED"
+    facts = dict(line.split(maxsplit=1) for line in lines[1:12])
+    assert facts["params"] == '["boom",null]'
+    assert facts["progress"] == "40%  half"
+    assert facts["extra"] == '{"a":1}'
+    assert facts["owner"] == "admin"
+    assert facts["ended"].endswith("(took 2.0s)")
+    assert facts["attempt"] == "2"
+    assert facts["error"] == "[EINVAL] a; [EINVAL] b"
+    assert lines[-6:] == [
+        "  log",
+        "    one",
+        "    two",
+        "  exception",
+        "    Traceback",
+        "      boom",
+    ]
+
+
+def test_success() -> None:
+    """A success shows its result, also when it is null."""
+    success = {"state": "SUCCESS", "error": None, "exception": None}
+    lines = show(**success, logs_excerpt=None, result={"files": 2})
+    assert lines[-4:] == ["  result", "    {", '      "files": 2', "    }"]
+    assert show(**success, logs_excerpt=None)[-2:] == ["  result", "    null"]
+
+
+def test_result_that_cannot_be_sent() -> None:
+    """A result that was not encoded is not shown as null."""
+    lines = show(state="SUCCESS", result_encoding_error={"type": "object"})
+    assert any("cannot be sent" in line for line in lines)
+
+
+def test_waiting() -> None:
+    """What is not known yet is not shown."""
+    lines = show(
+        state="WAITING",
+        error=None,
+        exception=None,
+        logs_excerpt=None,
+        arguments=[],
+        time_started=None,
+        time_finished=None,
+        attempt=1,
+        owner=None,
+        credentials=None,
+        progress={"percent": 0, "description": "", "extra": None},
+    )
+    labels = [line.split()[0] for line in lines[1:]]
+    assert labels == ["progress", "created", "abortable", "uid"]

@@ -1,0 +1,368 @@
+"""SQL and evaluation on objects give the same answer, or the same error."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+import regex  # type: ignore[import-untyped]  # the package ships no type information
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from middlewared.filters import (
+    Column,
+    Filters,
+    QueryError,
+    QueryOptions,
+    compile_order,
+    compile_select,
+    compile_sql,
+    matches,
+    parse_filters,
+    run_query,
+)
+from middlewared.filters.sql import MAX_PARAMS, MAX_SQL
+
+COLUMNS = {
+    "id": Column("j.id", "int"),
+    "size": Column("j.size", "int", nullable=True),
+    "state": Column("j.state", "text"),
+    "note": Column("j.note", "text", nullable=True),
+    "flag": Column("j.flag", "bool"),
+    "maybe": Column("j.maybe", "bool", nullable=True),
+    "started": Column("j.started", "time_ms"),
+    "finished": Column("j.finished", "time_ms", nullable=True),
+    "args": Column("j.args", "json", nullable=True),
+    "progress.percent": Column("j.percent", "int"),
+    "progress.text": Column("j.progress_text", "text", nullable=True),
+    "constant": Column("0", "bool"),
+}
+NAMES = [column.sql for column in COLUMNS.values() if column.sql != "0"]
+
+# Small pools, so that values meet their equals and their neighbours.
+INTS = [-1, 0, 1, 2, 5, 1000, 2**63 - 1, -(2**63)]
+TEXTS = ["", "a", "ab", "b", "A", "ß", "ss", "é", "e\u0301", "a\x00b", "\x00", "5"]
+TEXTS += ["\ud7ff", "\ue000", "\U0010ffff", "a\U0010ffff", "null", "demo.sum", "[a"]
+MORE_INTS = [*INTS, 2**63, 2**64, -(2**63) - 1]
+FLOATS = [0.0, 1.0, 1.5, -0.5, 4.5, 5.5, 2.0**63, 1e300, float("inf"), float("nan")]
+OPERATORS = ["=", "!=", ">", ">=", "<", "<=", "~", "in", "nin", "rin", "rnin"]
+OPERATORS += ["^", "!^", "$", "!$"]
+TIMES = ["1970-01-01T00:00:01", "1970-01-01T00:00:00.001+00:00", "1970-01-01"]
+TIMES += ["1970-01-01T00:00:01.0005", "1970-01-01T01:00:00+01:00", "2262-04-11"]
+
+
+def null_or(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+ints, texts = st.sampled_from(INTS), st.sampled_from(TEXTS)
+milliseconds = st.sampled_from([0, 1, 2, 1000, 1001])
+dates = milliseconds.map(lambda ms: {"$date": ms})
+documents = st.recursive(
+    st.none() | st.booleans() | ints | texts | st.sampled_from(FLOATS[:4]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "0", "k", "$date"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+rows = st.fixed_dictionaries(
+    {
+        "size": null_or(ints),
+        "state": texts,
+        "note": null_or(texts),
+        "flag": st.booleans(),
+        "maybe": null_or(st.booleans()),
+        "started": dates,
+        "finished": null_or(dates),
+        "args": documents,
+        "progress": st.fixed_dictionaries(
+            {"percent": ints, "text": null_or(texts), "extra": documents}
+        ),
+        "constant": st.just(value=False),
+        "unstored": documents,
+    }
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from(MORE_INTS),
+    st.sampled_from(FLOATS),
+    texts,
+    st.just("\ud800"),
+    dates,
+)
+operands = st.one_of(
+    scalars,
+    texts,
+    st.lists(scalars, max_size=4),
+    st.lists(ints, min_size=9, max_size=12),
+    st.lists(texts, max_size=3),
+    documents,
+    st.just({"a", 5}),
+)
+paths = st.sampled_from(
+    [
+        *COLUMNS,
+        *("size", "note", "finished", "state", "args"),
+        *("finished.$date", "started.$date", "args.0", "args.a", "args.*", "args.*.a"),
+        *("progress", "progress.extra", "state.deeper", "started.other", "unstored"),
+        *("unstored.a", "nope"),
+    ]
+)
+
+
+def operator_for(path: str) -> st.SearchStrategy[str]:
+    comparisons = st.sampled_from(OPERATORS[:6])
+    if path.endswith(".$date"):
+        return comparisons
+    return comparisons | st.sampled_from([*OPERATORS, "C=", "C!=", "C^", "Cin", "C~"])
+
+
+def leaf_for(path: str) -> st.SearchStrategy[list[Any]]:
+    values = operands
+    if path.endswith(".$date"):
+        values = st.sampled_from(TIMES) | milliseconds | st.sampled_from(FLOATS[:6])
+    return st.tuples(st.just(path), operator_for(path), values).map(list)
+
+
+conditions = paths.flatmap(leaf_for)
+branches = conditions | st.lists(conditions, min_size=1, max_size=3)
+ors = st.lists(branches, max_size=3).map(lambda parts: ["OR", parts])
+deep_ors = st.lists(
+    st.lists(conditions | ors, min_size=1, max_size=3) | ors, max_size=3
+).map(lambda parts: ["OR", parts])
+queries = st.lists(conditions | ors | deep_ors, max_size=4)
+
+order_terms = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "", "nulls_first:", "nulls_last:"]),
+    st.sampled_from(["", "-"]),
+    st.sampled_from([*COLUMNS, "finished.$date", "nope", "s"]),
+)
+selects = st.lists(
+    st.sampled_from(
+        [
+            *("id", "state", "note", "size", "finished", "progress"),
+            *("progress.percent", "progress.text", "finished.$date"),
+            *(["state", "s"], ["note", "s"], ["progress.text", "s"], ["id", "state"]),
+        ]
+    ),
+    max_size=3,
+)
+
+
+def items_of(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"id": number} | item for number, item in enumerate(raw, start=1)]
+
+
+@contextmanager
+def table(items: list[dict[str, Any]]) -> Iterator[sqlite3.Connection]:
+    """Store items in a real table, as their columns say."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        names = ", ".join(name.removeprefix("j.") for name in NAMES)
+        connection.execute(f"CREATE TABLE jobs ({names})")
+        connection.executemany(
+            f"INSERT INTO jobs VALUES ({', '.join('?' * len(NAMES))})",  # noqa: S608
+            [[stored(item, path) for path in COLUMNS][:-1] for item in items],
+        )
+        yield connection
+
+
+def stored(item: dict[str, Any], path: str) -> Any:
+    value: Any = item
+    for key in path.split("."):
+        value = value[key]
+    kind = COLUMNS[path].kind
+    if kind == "json":
+        # Both forms of null are allowed.
+        nothing = value is None and item["id"] % 2
+        return None if nothing else json.dumps(value, separators=(",", ":"))
+    return value["$date"] if kind == "time_ms" and value else value
+
+
+def parsed(raw: list[Any]) -> Filters | None:
+    try:
+        return parse_filters(raw)
+    except (QueryError, TypeError, regex.error):
+        # Refused before there is anything to compare; other tests look at that.
+        return None
+
+
+def outcome(
+    items: list[Any], filters: Filters, options: QueryOptions | None = None
+) -> Any:
+    """Run a query, and give its answer or what it raised."""
+    try:
+        return run_query(items, filters, options or QueryOptions())
+    except (TypeError, QueryError) as exc:
+        return type(exc), str(exc)
+
+
+def check_filters(raw: list[Any], items: list[dict[str, Any]]) -> None:
+    """Hold SQL and `matches` on its rows to evaluation on all items."""
+    filters = parsed(raw)
+    if filters is None:
+        return
+    compiled = compile_sql(filters, COLUMNS)
+    sql = f"SELECT id FROM jobs AS j WHERE {compiled.where} ORDER BY id"  # noqa: S608
+    with table(items) as connection:
+        ids = {row[0] for row in connection.execute(sql, compiled.params)}
+    narrowed = [item for item in items if item["id"] in ids]
+    expected = outcome(items, filters)
+    if compiled.exact:
+        assert narrowed == expected
+    assert outcome(narrowed, filters) == expected
+    first = QueryOptions(get=True)
+    assert outcome(narrowed, filters, first) == outcome(items, filters, first)
+
+
+@settings(deadline=None, max_examples=400)
+@given(raw=queries, rows=st.lists(rows, max_size=6))
+def test_same_answer(raw: list[Any], rows: list[dict[str, Any]]) -> None:
+    """Rows that SQL selects give the answer or error that all items give."""
+    check_filters(raw, items_of(rows))
+
+
+def check_order(
+    items: list[dict[str, Any]], order_by: list[str], select: list[Any], cut: slice
+) -> None:
+    """Hold an SQL order, where there is one, to sorting items."""
+    order = compile_order(order_by, COLUMNS, select)
+    if order is None:
+        return
+    terms = f"{order}, id" if order else "id"
+    limit, offset = cut.stop, cut.start
+    with table(items) as connection:
+        sql = f"SELECT id FROM jobs AS j ORDER BY {terms} LIMIT ? OFFSET ?"  # noqa: S608
+        ids = [row[0] for row in connection.execute(sql, [limit or -1, offset])]
+    project = compile_select(select)
+    options = QueryOptions(order_by=order_by, select=select, limit=limit, offset=offset)
+    answer = outcome(items, parse_filters([]), options)
+    assert [project(items[number - 1]) for number in ids] == answer
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    rows=st.lists(rows, max_size=8),
+    order_by=st.lists(order_terms, max_size=3),
+    select=st.just([]) | selects,
+    cut=st.builds(slice, st.integers(0, 3), st.integers(0, 5)),
+)
+def test_same_order(
+    rows: list[dict[str, Any]], order_by: list[str], select: list[Any], cut: slice
+) -> None:
+    """Rows that SQL sorts, skips and limits are those that sorting items gives."""
+    check_order(items_of(rows), order_by, select, cut)
+
+
+def compiled(*raw: Any) -> tuple[str, bool]:
+    result = compile_sql(parse_filters(list(raw)), COLUMNS)
+    return result.where, result.exact
+
+
+def test_nothing_to_filter() -> None:
+    """No filters select everything."""
+    result = compile_sql(parse_filters([]), COLUMNS)
+    assert (result.where, result.params, result.exact) == ("1", [], True)
+
+
+def test_conjunction_narrows_by_what_it_can() -> None:
+    """Conditions that SQL cannot decide are left to `matches`, the others narrow."""
+    assert compiled(["state", "=", "a"], ["note", "~", "x"]) == ("j.state = ?", False)
+    assert compiled(["note", "~", "x"], ["state", "=", "a"]) == ("j.state = ?", False)
+    assert compiled(["state", "^", "a"], ["size", "=", 1]) == (
+        "(j.size = ? AND (j.state >= ? AND j.state < ?))",
+        True,
+    )
+
+
+def test_after_what_may_raise_anywhere_nothing_narrows() -> None:
+    """A later condition must not hide the error of an earlier one."""
+    assert compiled(["unstored", ">", 1], ["state", "^", "a"]) == ("1", False)
+    assert compiled(["unstored", ">", 1], ["state", "=", "a"]) == ("j.state = ?", False)
+
+
+def test_rows_that_raise_stay() -> None:
+    """Rows where a nullable column does not compare pass later conditions too."""
+    assert compiled(["size", ">", 1], ["state", "^", "\U0010ffff"]) == (
+        "((j.size > ? OR j.size IS NULL) AND (j.state >= ? OR j.size IS NULL))",
+        False,
+    )
+
+
+def test_null_excluded_before() -> None:
+    """What an earlier condition says of null makes later comparisons exact."""
+    assert compiled(["finished", "!=", None], ["finished.$date", ">", 5]) == (
+        "(j.finished IS NOT NULL AND j.finished > ?)",
+        True,
+    )
+    assert compiled(["size", "in", [1, 2]], ["OR", [["size", "<", 2]]]) == (
+        "(j.size IN (?, ?) AND j.size < ?)",
+        True,
+    )
+
+
+def test_disjunction_needs_every_branch() -> None:
+    """An OR narrows only when each of its branches does."""
+    one, unknown = ["state", "=", "a"], ["unstored", "=", "a"]
+    assert compiled(["OR", [one, ["size", "=", 1]]]) == (
+        "(j.state = ? OR j.size = ?)",
+        True,
+    )
+    assert compiled(["OR", [one, unknown]]) == ("1", False)
+    assert compiled(["OR", [one, [["size", "=", 1], unknown]]]) == (
+        "(j.state = ? OR j.size = ?)",
+        False,
+    )
+    assert compiled(["OR", []]) == ("0", True)
+
+
+def test_index_serves_filters() -> None:
+    """SQLite uses an index for equality, lists, prefixes and times."""
+    with table([]) as connection:
+        for name in ("state", "started"):
+            connection.execute(f"CREATE INDEX i_{name} ON jobs ({name})")
+        for leaf in (
+            ["state", "=", "a"],
+            ["state", "in", ["a", "b"]],
+            ["state", "^", "demo."],
+            ["started.$date", ">", "2024-01-01"],
+        ):
+            query = compile_sql(parse_filters([leaf]), COLUMNS)
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT * FROM jobs AS j WHERE {query.where}",  # noqa: S608
+                query.params,
+            ).fetchall()
+            assert "USING INDEX" in plan[0][-1], leaf
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [["OR", [["size", "=", number] for number in range(3000)]]],
+        [["size", "!=", number] for number in range(3000)],
+        [["size", "in", list(range(MAX_PARAMS))]],
+        [["OR", [["note", "^", "demo."]] * 3000]],
+    ],
+)
+def test_large_filters_run(raw: list[Any]) -> None:
+    """Thousands of conditions or operands stay within SQLite's limits."""
+    query = compile_sql(parse_filters(raw), COLUMNS)
+    assert query.exact
+    with table([]) as connection:
+        sql = f"SELECT id FROM jobs AS j WHERE {query.where}"  # noqa: S608
+        assert connection.execute(sql, query.params).fetchall() == []
+
+
+def test_too_large_for_a_statement() -> None:
+    """Filters beyond the limits of a statement are evaluated on objects alone."""
+    filters = parse_filters([["size", "in", list(range(MAX_PARAMS + 1))]])
+    query = compile_sql(filters, COLUMNS)
+    assert (query.where, query.params, query.exact) == ("1", [], False)
+    assert matches(filters, {"size": MAX_PARAMS})
+    wide = {"size": Column(f"coalesce(size, {'0' * 200})", "int")}
+    many = parse_filters([["size", "!=", number] for number in range(MAX_SQL // 200)])
+    assert compile_sql(many, wide).where == "1"
