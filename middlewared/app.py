@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,7 +28,7 @@ from middlewared.settings import Settings, decode_table
 from middlewared.shutdown import Shutdown
 from middlewared.tasks import Tasks
 
-__all__ = ["App", "offline", "run"]
+__all__ = ["App", "loop_options", "offline", "print_ready", "run"]
 
 logger = logging.getLogger("middlewared")
 
@@ -178,7 +179,8 @@ class App:
                 self.shutdown.request(graces[number])
 
 
-def _print_ready(services: Services, server: Server) -> None:
+def print_ready(services: Services, server: Server) -> None:
+    """Print where the server listens, and what plugins announce."""
     lines = [
         f"Listening on {server.base_url}",
         f"Unix socket {server.settings.socket_path}",
@@ -188,8 +190,14 @@ def _print_ready(services: Services, server: Server) -> None:
     sys.stdout.flush()
 
 
-def run(settings: Settings) -> int:
+def run(
+    settings: Settings, ready: Callable[[Services, Server], None] = print_ready
+) -> int:
     """Serve until told to stop.
+
+    Args:
+        settings: the kernel's settings.
+        ready: called once the server listens.
 
     Returns:
         The exit code: 0 after a clean stop. When a thread of a job still runs after
@@ -204,11 +212,8 @@ def run(settings: Settings) -> int:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     app = App(settings)
-
-    def ready(server: Server) -> None:
-        _print_ready(app.services, server)
-
-    anyio.run(app.serve, ready, backend="asyncio", backend_options=_loop_options())
+    serve = partial(app.serve, partial(ready, app.services))
+    anyio.run(serve, backend="asyncio", backend_options=loop_options())
     if not app.clean:
         logger.error("a job did not end in time; leaving it behind")
         logging.shutdown()
@@ -216,7 +221,8 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _loop_options() -> dict[str, bool]:
+def loop_options() -> dict[str, bool]:
+    """Give the options of the event loop: uvloop where it installs."""
     try:
         import uvloop  # noqa: F401, PLC0415 - where it installs
     except ImportError:  # pragma: no cover - it does on every tested platform

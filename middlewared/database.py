@@ -29,7 +29,7 @@ MAX_GROUP = 512
 BUSY_SECONDS = 5.0
 
 _PRAGMAS = (
-    "PRAGMA busy_timeout=5000",
+    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-16384",
     "PRAGMA foreign_keys=ON",
@@ -80,14 +80,10 @@ class Database:
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
-                writer = await stack.enter_async_context(
-                    aiosqlite.connect(path, isolation_level=None)
-                )
+                writer = await stack.enter_async_context(_connected(path))
                 for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
                     await writer.execute_fetchall(pragma)
-                reader = await stack.enter_async_context(
-                    aiosqlite.connect(path, isolation_level=None)
-                )
+                reader = await stack.enter_async_context(_connected(path))
                 for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
                     await reader.execute_fetchall(pragma)
             except sqlite3.Error as exc:
@@ -139,6 +135,7 @@ class Database:
                     f"VALUES ('{owner}', {number});\nCOMMIT;"
                 )
         except sqlite3.Error as exc:
+            await self._roll_back()
             raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
 
     def write(self, statements: Iterable[Statement], done: Done | None = None) -> None:
@@ -191,23 +188,26 @@ class Database:
         await self._idle.wait()
 
     async def _commit_groups(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                group = self._queue[:MAX_GROUP]
-                del self._queue[:MAX_GROUP]
-                await self._commit(group)
-            self._idle.set()
-            if self._closing:
-                return
+        # Shielded: a cancelled server still waits for what is queued, so this task has
+        # to outlive the cancellation. `open` ends it.
+        with anyio.CancelScope(shield=True):
+            while not self._closing or self._queue:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    group = self._queue[:MAX_GROUP]
+                    del self._queue[:MAX_GROUP]
+                    await self._commit(group)
+                self._idle.set()
 
     async def _commit(self, group: list[Write]) -> None:
         """Commit a group as one transaction; apart, when one of them breaks it."""
         try:
             await self._transaction(group)
-        except sqlite3.Error as exc:
-            if len(group) > 1:
+        except (sqlite3.Error, ValueError, OverflowError) as exc:
+            # sqlite3 lets out the last two for a lone surrogate and a large integer.
+            busy = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if len(group) > 1 and not busy:  # apart, each would wait BUSY_SECONDS
                 for write in group:
                     await self._commit([write])
                 return
@@ -228,9 +228,24 @@ class Database:
                 await self._writer.executemany(sql, rows)
             await self._writer.execute_fetchall("COMMIT")
         except BaseException:
-            if self._writer.in_transaction:
-                await self._writer.execute_fetchall("ROLLBACK")
+            await self._roll_back()
             raise
+
+    async def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            await self._writer.execute_fetchall("ROLLBACK")
+
+
+@contextlib.asynccontextmanager
+async def _connected(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    """Connect, and close even when cancelled: its thread would outlive the loop."""
+    with anyio.CancelScope(shield=True):
+        connection = await aiosqlite.connect(path, isolation_level=None)
+    try:
+        yield connection
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
 
 
 def _runs(group: list[Write]) -> Iterable[tuple[str, list[Sequence[Any]]]]:

@@ -8,6 +8,7 @@ import datetime as dt
 import ipaddress
 import math
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -74,20 +75,34 @@ def dec_hook(kind: Any, value: Any) -> Any:
     origin = getattr(kind, "__origin__", kind)
     if origin is Secret:
         inner = getattr(kind, "__args__", (Any,))[0]
-        return Secret(msgspec.convert(value, inner, dec_hook=dec_hook))
+        try:
+            return Secret(
+                msgspec.convert(value, inner, str_keys=True, dec_hook=dec_hook)
+            )
+        except msgspec.ValidationError as exc:
+            # Only to what is none yet does msgspec add where the secret is.
+            raise ValueError(str(exc)) from None
     if isinstance(kind, type) and isinstance(value, kind):
         return value
-    raise NotImplementedError(f"{kind!r} cannot be decoded")
+    raise ValueError(
+        f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`"
+    )
 
 
 def _date(value: Any) -> dt.datetime:
     return dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(milliseconds=value)
 
 
+def _set(value: Any) -> set[Any]:
+    if not isinstance(value, list):
+        raise TypeError("expected an array")
+    return set(value)
+
+
 _ONE_KEY: dict[str, Callable[[Any], Any]] = {
     "$date": _date,
     "$time": dt.time.fromisoformat,
-    "$set": set,
+    "$set": _set,
     "$ipv4_interface": ipaddress.IPv4Interface,
     "$ipv6_interface": ipaddress.IPv6Interface,
 }
@@ -106,13 +121,17 @@ def from_wire(value: Any) -> Any:
     if len(value) == 1:
         ((key, inner),) = value.items()
         if key in _ONE_KEY:
-            try:
-                return _ONE_KEY[key](from_wire(inner))
-            except (TypeError, OverflowError) as exc:
-                raise ValueError(f"{key} cannot be {inner!r}: {exc}") from None
+            return _extended(key, _ONE_KEY[key], from_wire(inner))
     elif value.keys() == {"$type", "$value"} and value["$type"] == "date":
-        return dt.date.fromisoformat(value["$value"])
+        return _extended("date", dt.date.fromisoformat, value["$value"])
     return {key: from_wire(inner) for key, inner in value.items()}
+
+
+def _extended(name: str, build: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return build(value)
+    except (TypeError, OverflowError) as exc:
+        raise ValueError(f"{name} cannot be {value!r}: {exc}") from None
 
 
 def decode(raw: bytes | bytearray | memoryview | str) -> Any:
@@ -123,9 +142,9 @@ def decode(raw: bytes | bytearray | memoryview | str) -> Any:
     """
     try:
         value = msgspec.json.decode(raw)
+        return from_wire(value) if has_extended(raw) else value
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
-    return from_wire(value) if has_extended(raw) else value
 
 
 def has_extended(raw: bytes | bytearray | memoryview | str) -> bool:
@@ -163,6 +182,8 @@ _LEAVES: dict[type, Callable[[Any], Any]] = {
     ipaddress.IPv4Interface: lambda v: {"$ipv4_interface": str(v)},
     ipaddress.IPv6Interface: lambda v: {"$ipv6_interface": str(v)},
 }
+#: What a class of an author's may derive from: msgspec refuses it, we take the base.
+_BASES: tuple[type, ...] = (str, int, float)
 _PLAIN = frozenset({str, int, bool, type(None), msgspec.Raw})
 
 
@@ -204,6 +225,10 @@ def _key(key: Any) -> str:
 
 def _convert(value: Any, *, clear: bool) -> Any:
     """Handle enums, dataclasses, uuids, paths: what msgspec turns into builtins."""
+    if not isinstance(value, Enum):
+        for base in _BASES:
+            if isinstance(value, base):
+                return to_wire(base(value))
     for kind, convert in _LEAVES.items():
         if isinstance(value, kind):
             return convert(value)

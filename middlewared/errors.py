@@ -19,6 +19,7 @@ __all__ = [
     "NotAuthenticated",
     "ParseError",
     "PluginError",
+    "PortInUse",
     "RpcError",
     "SettingsError",
     "StartError",
@@ -71,6 +72,10 @@ class StoreError(MiddlewareError):
 
 class StartError(MiddlewareError):
     """The server cannot start here: port taken, directory in use."""
+
+
+class PortInUse(StartError):
+    """Another program listens on the port."""
 
 
 class RpcError(MiddlewareError):

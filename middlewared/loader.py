@@ -72,9 +72,21 @@ def find_plugins(folder: Path | None = None) -> list[Plugin]:
     ]
     if folder is not None:
         names = _names_in(folder)
-        sys.path.insert(0, str(folder))
-        found += [_load(str(folder / name), name, "plugin") for name in names]
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        for name in names:
+            found.append(_load(str(folder / name), name, "plugin"))
+            _check_place(folder, name)
     return _unique(found)
+
+
+def _check_place(folder: Path, name: str) -> None:
+    """Refuse a module that an installed one of the same name hides."""
+    file = sys.modules[name].__file__
+    if file is None or folder.resolve() not in Path(file).resolve().parents:
+        raise PluginError(
+            f"plugin {folder / name!s}: another {name} is installed, at {file}"
+        )
 
 
 def _unique(plugins: Iterable[Plugin]) -> list[Plugin]:
@@ -89,9 +101,10 @@ def in_start_order(plugins: Iterable[Plugin]) -> list[Plugin]:
     """Sort plugins so that each comes after those it requires.
 
     Raises:
-        PluginError: a required one is missing, or they require each other.
+        PluginError: a required one is missing, they require each other, or two have
+            one name.
     """
-    by_name = {plugin.name: plugin for plugin in plugins}
+    by_name = {plugin.name: plugin for plugin in _unique(plugins)}
     for plugin in by_name.values():
         for name in plugin.requires:
             if name not in by_name:

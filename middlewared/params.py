@@ -1,5 +1,7 @@
 """Params of a method: the handler's annotations are the schema."""
 
+import contextlib
+import datetime as dt
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
@@ -10,9 +12,13 @@ from msgspec import UNSET, UnsetType
 from middlewared import ejson
 from middlewared.errors import PluginError, ValidationError, ValidationErrors
 
-__all__ = ["NO_PARAMS", "Params", "location"]
+__all__ = ["NO_PARAMS", "UNRESOLVED", "Params", "location"]
 
 NO_PARAMS = (b"", b"[]", b"{}")
+#: What an annotation raises that means nothing, or nothing that msgspec knows.
+UNRESOLVED = (NameError, AttributeError, SyntaxError, TypeError)
+
+_UNFIT = (ValueError, TypeError, RecursionError)
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -99,7 +105,7 @@ class Params:
                 forbid_unknown_fields=True,
             )
             return msgspec.json.Decoder(struct, dec_hook=ejson.dec_hook)
-        except TypeError as exc:
+        except UNRESOLVED as exc:
             raise PluginError(
                 f"{location(handler)}: {handler.__name__}: {exc}"
             ) from None
@@ -121,7 +127,7 @@ class Params:
         decoder = self._by_name if text[:1] == b"{" else self._by_position
         try:
             struct = decoder.decode(text)
-        except (ValueError, TypeError, RecursionError):
+        except _UNFIT:
             return None
         values = _given(msgspec.structs.astuple(struct))
         return values if self._fill(values) else None
@@ -187,7 +193,7 @@ class Params:
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(handler, include_extras=True)
-    except NameError as exc:
+    except UNRESOLVED as exc:
         raise PluginError(f"{location(handler)}: {handler.__name__}: {exc}") from None
 
 
@@ -206,12 +212,34 @@ def convert(value: Any, kind: Any, name: str) -> Any:
         ValidationErrors: with the dotted path from *name* to what does not fit.
     """
     try:
-        return msgspec.convert(value, kind, str_keys=True, dec_hook=ejson.dec_hook)
-    except (msgspec.ValidationError, RecursionError) as exc:
-        text, _, path = str(exc).rpartition(" - at `$")
-        if not text:
-            text, path = str(exc), ""
-        path = path.rstrip("`").replace("[", ".").replace("]", "")
-        raise ValidationErrors([ValidationError(name + path, text)]) from None
-    except (ValueError, TypeError, NotImplementedError) as exc:
-        raise ValidationErrors([ValidationError(name, str(exc))]) from None
+        return _convert(value, kind)
+    except _UNFIT as exc:
+        with contextlib.suppress(*_UNFIT):
+            return _convert(_with_dates(value), kind)
+        raise ValidationErrors([_mistake(exc, name)]) from None
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    return msgspec.convert(value, kind, str_keys=True, dec_hook=ejson.dec_hook)
+
+
+def _with_dates(value: Any) -> Any:
+    """Make the dates `Date` again, which is what a struct of ours may ask for."""
+    if isinstance(value, dt.datetime):
+        return ejson.Date(ejson.to_wire(value)["$date"])
+    if isinstance(value, list):
+        return [_with_dates(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_dates(inner) for key, inner in value.items()}
+    return value
+
+
+def _mistake(exc: Exception, name: str) -> ValidationError:
+    """Take msgspec's "text - at `$.path[0]`" apart; a secret adds a path of its own."""
+    text, *places = str(exc).split(" - at `")
+    path = "".join(
+        place.removeprefix("key` in `").rstrip("`").removeprefix("$")
+        for place in reversed(places)
+    )
+    path = path.replace("[...]", ".*").replace("[", ".").replace("]", "")
+    return ValidationError(name + path, text)

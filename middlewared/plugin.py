@@ -15,7 +15,7 @@ from middlewared.access import Access
 from middlewared.context import Context
 from middlewared.errors import PluginError
 from middlewared.events import Collection, Source
-from middlewared.params import Params, location
+from middlewared.params import UNRESOLVED, Params, location
 from middlewared.results import Results
 
 __all__ = ["Deferred", "Executor", "Lifespan", "Method", "Plugin"]
@@ -79,7 +79,19 @@ class Method(msgspec.Struct, frozen=True, eq=False):
     deferred: Deferred[Any] | None = None
 
 
+def _results(params: Params, handler: Callable[..., Any]) -> Results:
+    try:
+        return Results(params.returns)
+    except UNRESOLVED as exc:
+        raise PluginError(f"{location(handler)}: {handler.__name__}: {exc}") from None
+
+
 def _executor(handler: Callable[..., Any], *, immediate: bool) -> Executor:
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise PluginError(
+            f"{location(handler)}: {handler.__name__} is a generator, expected a "
+            "function or a coroutine function"
+        )
     if inspect.iscoroutinefunction(handler):
         return Executor.IMMEDIATE if immediate else Executor.ASYNC
     if immediate:
@@ -196,7 +208,7 @@ class Plugin:
                 if deferred
                 else _executor(function, immediate=immediate),
                 params=params,
-                results=Results(params.returns),
+                results=_results(params, function),
                 access=access,
                 doc=doc,
                 where=location(function),

@@ -1,8 +1,9 @@
 """Results of a method: encoded straight, or through one recursive pass."""
 
 import dataclasses
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -34,7 +35,7 @@ def _is_special(kind: Any) -> bool:
         return False
     origin = get_origin(kind)
     if origin in (list, dict, tuple) or (origin is not None and get_args(kind)):
-        return origin is ejson.Secret or origin in (set, frozenset)
+        return origin is ejson.Secret or _may_be_set(origin)
     if isinstance(kind, type):
         if issubclass(kind, (msgspec.Struct, Enum)) or kind in (list, dict, tuple):
             return kind in (list, dict, tuple)
@@ -44,21 +45,33 @@ def _is_special(kind: Any) -> bool:
     return not isinstance(kind, str)
 
 
-def _search(kind: Any, seen: set[Any], test: Any) -> bool:
-    if isinstance(kind, (str, int, bytes)) or kind is Ellipsis:
-        return False  # the values of a Literal
-    if test(kind):
-        return True
-    children = list(get_args(kind))
-    if isinstance(kind, type) and (
+def _may_be_set(origin: Any) -> bool:
+    """Tell whether sets are instances: set itself, Collection, Iterable..."""
+    return isinstance(origin, type) and (
+        issubclass(set, origin) or issubclass(frozenset, origin)
+    )
+
+
+def _has_fields(kind: Any) -> bool:
+    return isinstance(kind, type) and (
         issubclass(kind, msgspec.Struct)
         or dataclasses.is_dataclass(kind)
         or hasattr(kind, "__required_keys__")
-    ):
-        if kind in seen:
-            return False
-        seen.add(kind)
-        children += get_type_hints(kind).values()
+    )
+
+
+def _search(kind: Any, seen: set[Any], test: Callable[[Any], bool]) -> bool:
+    if isinstance(kind, (str, int, bytes)) or kind is Ellipsis:
+        return False  # the values of a Literal
+    if get_origin(kind) is Annotated:
+        return _search(get_args(kind)[0], seen, test)
+    if test(kind):
+        return True
+    children = list(get_args(kind))
+    fields = get_origin(kind) or kind
+    if _has_fields(fields) and fields not in seen:
+        seen.add(fields)
+        children += get_type_hints(fields).values()
     return any(_search(child, seen, test) for child in children)
 
 

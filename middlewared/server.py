@@ -27,7 +27,7 @@ from middlewared.access import FULL_ADMIN, Credentials, Origin
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
 from middlewared.context import Services
-from middlewared.errors import StartError
+from middlewared.errors import PortInUse, StartError
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
@@ -225,14 +225,10 @@ class Server:
                 self._http_protocol, host, port, backlog=BACKLOG
             )
         except OSError as exc:
-            reason = (
-                "the port is in use"
-                if exc.errno == errno.EADDRINUSE
-                else exc.strerror or exc
-            )
-            raise StartError(
-                f"cannot listen on {self.settings.listen}: {reason}"
-            ) from None
+            where = f"cannot listen on {self.settings.listen}"
+            if exc.errno == errno.EADDRINUSE:
+                raise PortInUse(f"{where}: the port is in use") from None
+            raise StartError(f"{where}: {exc.strerror or exc}") from None
         self.port = listener.sockets[0].getsockname()[1]
         self._listeners.append(listener)
 

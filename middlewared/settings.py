@@ -1,6 +1,7 @@
 """One frozen table of settings: from TOML, ``MIDDLEWARED_*`` variables and flags."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ class Settings(
     ] = msgspec.field(default_factory=lambda: str(default_data_dir()))
     listen: Annotated[
         str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")
-    ] = "127.0.0.1:6000"
+    ] = "127.0.0.1:8420"
     unix: Annotated[
         str | None,
         Meta(description="Path of the unix socket; middlewared.sock in data_dir."),
@@ -159,8 +160,20 @@ class Settings(
 UNIX_PATH_LIMIT = 107
 
 
-def decode_table(table: Mapping[str, Any], kind: type[T], *, name: str) -> T:
+def decode_table(
+    table: Mapping[str, Any],
+    kind: type[T],
+    *,
+    name: str,
+    places: Mapping[str, str] | None = None,
+) -> T:
     """Decode one table of settings into its struct.
+
+    Args:
+        table: keys and values.
+        kind: the struct.
+        name: of the table, for errors.
+        places: where a key was set, by key, when not in *name*.
 
     Raises:
         SettingsError: a key is unknown or a value does not fit; names both.
@@ -168,7 +181,14 @@ def decode_table(table: Mapping[str, Any], kind: type[T], *, name: str) -> T:
     try:
         return msgspec.convert(dict(table), kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise SettingsError(f"setting in {name}: {exc}") from None
+        text, _, path = str(exc).partition(" - at `$.")
+        if not path:
+            raise SettingsError(f"setting in {name}: {text}") from None
+        key = re.split(r"[.\[]", path.rstrip("`"), maxsplit=1)[0]
+        place = (places or {}).get(key, name)
+        raise SettingsError(
+            f"setting {path.rstrip('`')} in {place} is {table.get(key)!r}: {text}"
+        ) from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -190,8 +210,12 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if rest:
             found.setdefault(table, {})[rest] = text
         elif key in Settings.__struct_fields__ and key != "tables":
-            found[key] = text.split(",") if key in lists else text
+            found[key] = [t for t in text.split(",") if t] if key in lists else text
     return found
+
+
+def _is_table(key: str, value: Any) -> bool:
+    return isinstance(value, dict) and key not in Settings.__struct_fields__
 
 
 def load_settings(
@@ -212,8 +236,13 @@ def load_settings(
         SettingsError: unreadable file, unknown key or unfitting value.
     """
     values: dict[str, Any] = {} if config is None else _read_file(config)
-    tables = {k: dict(v) for k, v in values.items() if isinstance(v, dict)}
-    values = {k: v for k, v in values.items() if not isinstance(v, dict)}
+    if "tables" in values:
+        raise SettingsError(
+            f"setting in {config}: Object contains unknown field `tables`"
+        )
+    tables = {k: dict(v) for k, v in values.items() if _is_table(k, v)}
+    values = {k: v for k, v in values.items() if not _is_table(k, v)}
+    places = {}
     for key, value in _read_environment(
         os.environ if environ is None else environ
     ).items():
@@ -221,6 +250,11 @@ def load_settings(
             tables.setdefault(key, {}).update(value)
         else:
             values[key] = value
-    values |= {k: v for k, v in (overrides or {}).items() if v is not None}
+            places[key] = f"{PREFIX}{key.upper()}"
+    flags = {k: v for k, v in (overrides or {}).items() if v is not None}
+    values |= flags
+    places |= dict.fromkeys(flags, "the flags")
     values["tables"] = tables
-    return decode_table(values, Settings, name=str(config or "the environment"))
+    return decode_table(
+        values, Settings, name=str(config or "the settings"), places=places
+    )

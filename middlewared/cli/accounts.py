@@ -207,7 +207,7 @@ def key_ls(target: Target) -> None:
                     [
                         str(item["id"]),
                         item["username"],
-                        clock(item.get("created_at") or item.get("time_created")),
+                        clock(item.get("created")),
                         _roles(item.get("roles")),
                         item["name"],
                     ]

@@ -30,6 +30,7 @@ def call(
     job: bool,
     job_print: str,
     quiet: bool,
+    give_up_after: float,
 ) -> None:
     """Call METHOD with ARGS and print its result.
 
@@ -42,7 +43,9 @@ def call(
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     params = parse_params(args)
     if job:
-        follower = Follower(target, style=job_print, quiet=quiet)
+        follower = Follower(
+            target, style=job_print, quiet=quiet, give_up_after=give_up_after
+        )
         follower.run(lambda client: client.job(method, *params))
 
     async def body(client: "Client") -> None:

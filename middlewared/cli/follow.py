@@ -12,17 +12,17 @@ from middlewared.cli.target import Target
 if TYPE_CHECKING:
     from middlewared.client import Client, JobHandle
 
-__all__ = ["GIVE_UP_AFTER", "Follower", "follow_options"]
-
-#: Seconds a command that waits for a job goes on trying to reach a lost server.
-GIVE_UP_AFTER = 60.0
+__all__ = ["Follower", "follow_options"]
 
 
 class Follower:
     """Shows a job until it ends, prints its result, knows what Ctrl-C means."""
 
-    def __init__(self, target: Target, *, style: str, quiet: bool) -> None:
+    def __init__(
+        self, target: Target, *, style: str, quiet: bool, give_up_after: float
+    ) -> None:
         self._target = target
+        self._give_up_after = give_up_after
         self._display = make_display(style, quiet=quiet or target.as_json)
         self._item: Mapping[str, Any] | None = None
 
@@ -36,7 +36,7 @@ class Follower:
             body,
             on_interrupt=self.describe_interrupt,
             reconnect=True,
-            give_up_after=GIVE_UP_AFTER,
+            give_up_after=self._give_up_after,
         )
 
     async def _follow(self, handle: "JobHandle") -> None:
@@ -76,6 +76,14 @@ def follow_options(command: Any) -> Any:
     """Add the options that say how a job is shown while it runs."""
     command = click.option(
         "-q", "--quiet", is_flag=True, help="Show no progress while waiting."
+    )(command)
+    command = click.option(
+        "--give-up-after",
+        metavar="SECONDS",
+        type=click.FloatRange(0),
+        default=60.0,
+        show_default=True,
+        help="How long to try to reach a lost server again.",
     )(command)
     return click.option(
         "-jp",

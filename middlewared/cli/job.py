@@ -206,10 +206,14 @@ def abort(target: Target, job_id: int, *, force: bool, wait: bool) -> None:
 @follow_options
 @connection_options()
 @click.pass_obj
-def wait(target: Target, job_id: int, *, job_print: str, quiet: bool) -> None:
+def wait(
+    target: Target, job_id: int, *, job_print: str, quiet: bool, give_up_after: float
+) -> None:
     """Wait until job ID has ended and print its result.
 
     The exit code is that of the job: 0 SUCCESS, 1 FAILED, 4 ABORTED.
     """
-    follower = Follower(target, style=job_print, quiet=quiet)
+    follower = Follower(
+        target, style=job_print, quiet=quiet, give_up_after=give_up_after
+    )
     follower.run(lambda client: client.attach(job_id))

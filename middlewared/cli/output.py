@@ -40,6 +40,7 @@ STATE_COLOURS = {
 }
 
 ENOTAUTHENTICATED = 207
+METHOD_NOT_FOUND = -32601
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -224,6 +225,8 @@ def error_lines(error: Exception) -> list[str]:
     if isinstance(error, CallError):
         if error.extra is not None:
             lines += [f"  {line}" for line in dumps(error.extra, indent=2).splitlines()]
+        if error.code == METHOD_NOT_FOUND:
+            lines.append("  middlewared methods  lists those that do")
         if error.errno == ENOTAUTHENTICATED:
             lines.append("  log in with --user, --api-key or --token")
     return lines

@@ -107,13 +107,20 @@ _MARKS = {"WAITING": "·", "SUCCESS": "✔", "FAILED": "✘", "ABORTED": "■"}
 
 def _make_progress() -> "Progress":
     """Build the bar: mark, id, method, bar, percent, time, words."""
-    from rich.console import Console  # noqa: PLC0415 - lazy, rich takes its time
+    from rich.console import Console, ConsoleDimensions  # noqa: PLC0415 - lazy
     from rich.progress import BarColumn, Progress, ProgressColumn  # noqa: PLC0415
     from rich.spinner import Spinner  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     spinner = Spinner("dots", style="cyan")
+
+    class Margin(Console):
+        @property  # type: ignore[misc]  # nobody sets the size of a terminal
+        def size(self) -> ConsoleDimensions:
+            # Room for the ^C that a terminal echoes: it must not open a second line.
+            width, height = super().size
+            return ConsoleDimensions(width - 3, height)
 
     class Mark(ProgressColumn):
         def render(self, task: "Task") -> "RenderableType":
@@ -143,7 +150,7 @@ def _make_progress() -> "Progress":
         Cell(percent, column(justify="right", min_width=4)),
         Cell(lambda item: seconds(elapsed(item)), column(min_width=5), "dim"),
         Cell(what, column(ratio=1, overflow="ellipsis")),
-        console=Console(stderr=True),
+        console=Margin(stderr=True),
         expand=True,
     )
 

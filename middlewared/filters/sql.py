@@ -12,15 +12,15 @@ import msgspec
 
 from middlewared.filters.columns import Column, Table, column_table
 from middlewared.filters.sql_leaf import SAFE, Condition, compile_leaf, implied_value
-from middlewared.filters.tree import AnyOf, Filters, Leaf, Node
+from middlewared.filters.tree import AnyOf, Filters, Leaf, Node, leaves
 
-__all__ = ["MAX_PARAMS", "MAX_SQL", "CompiledFilters", "compile_sql"]
+__all__ = ["MAX_CONDITIONS", "MAX_PARAMS", "CompiledFilters", "compile_sql"]
+
+MAX_CONDITIONS = 200
+"""Conditions that are compiled at most; SQLite plans longer ones in quadratic time."""
 
 MAX_PARAMS = 10_000
-"""Placeholders in one condition at most; SQLite allows 32,766 in a statement."""
-
-MAX_SQL = 400_000
-"""Characters in one condition at most; SQLite allows 1,000,000 in a statement."""
+"""Placeholders at most; SQLite allows 32,766 in a statement."""
 
 
 class CompiledFilters(msgspec.Struct, frozen=True):
@@ -49,11 +49,15 @@ def compile_sql(filters: Filters, columns: Mapping[str, Column]) -> CompiledFilt
         columns: what is stored where, by the path that filters use; ``$date`` of times
             need not be listed.
     """
+    too_large = CompiledFilters("1", [], exact=False)
+    if sum(1 for _ in leaves(filters.nodes)) > MAX_CONDITIONS:
+        return too_large
     condition = _all_of(filters.nodes, column_table(columns), SAFE)
-    where, params = condition.where or "1", list(condition.params)
-    if len(params) > MAX_PARAMS or len(where) > MAX_SQL:
-        return CompiledFilters("1", [], exact=False)
-    return CompiledFilters(where, params, condition.exact)
+    if len(condition.params) > MAX_PARAMS:
+        return too_large
+    return CompiledFilters(
+        condition.where or "1", list(condition.params), condition.exact
+    )
 
 
 def _all_of(nodes: Sequence[Node], table: Table, known: frozenset[str]) -> Condition:

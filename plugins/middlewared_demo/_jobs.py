@@ -71,11 +71,12 @@ class Usage(msgspec.Struct):
     kilobytes: int
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(job: Job, root: Path) -> Iterator[Path]:
     """Walk the regular files below a path, in order, without following links."""
     if root.is_file():
         yield root
     for folder, folders, names in os.walk(root):
+        job.check_aborted()
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
@@ -95,7 +96,7 @@ def _existing(job: Job, path: str) -> Path:
 def checksum(job: Job, path: str, algorithm: Algorithm = "sha256") -> Checksum:
     """Compute a digest of every file below *path*, and one of all of them."""
     root = _existing(job, path)
-    files = list(_files(root))
+    files = list(_files(job, root))
     total = sum(file.stat().st_size for file in files) or 1
     whole, done = hashlib.new(algorithm), 0
     job.log.info("%d files, %d bytes below %s", len(files), total, root)
@@ -127,7 +128,7 @@ def archive(job: Job, path: str, target: str) -> Archive:
     root = _existing(job, path)
     goal = allowed_path(job.context, target, "target")
     goal.parent.mkdir(parents=True, exist_ok=True)
-    files = list(_files(root))
+    files = list(_files(job, root))
     part = goal.with_name(f".{goal.name}.{job.id}")
     try:
         with tarfile.open(part, "w:gz", compresslevel=6) as tar:
@@ -208,7 +209,9 @@ async def log(job: Job, lines: Annotated[int, Meta(ge=0, le=10_000_000)]) -> int
         job.log.info("line %d of %d", number + 1, lines)
         job.set_progress(100 * (number + 1) / lines)
         if number % 100 == 0:
-            await anyio.lowlevel.checkpoint()  # let others run, and an abort come through
+            await (
+                anyio.lowlevel.checkpoint()
+            )  # let others run, and an abort come through
     return lines
 
 

@@ -9,12 +9,17 @@ from msgspec import Meta
 
 from middlewared import Context, ValidationError, ValidationErrors
 
-__all__ = ["DemoSettings", "allowed_path"]
+__all__ = ["DemoSettings", "allowed_path", "demo_folder"]
 
 
 def _default_paths() -> tuple[str, ...]:
-    """The standard library, where Debian keeps its Python packages, and a folder."""
-    return (sysconfig.get_paths()["stdlib"], "/usr/lib/python3", "~/middlewared-demo")
+    """Name the standard library, and where Debian keeps its Python packages."""
+    return (sysconfig.get_paths()["stdlib"], "/usr/lib/python3")
+
+
+def demo_folder(ctx: Context) -> Path:
+    """Give the demo's own folder, where relative paths are; always allowed."""
+    return ctx.settings.data_path / "demo"
 
 
 class DemoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,14 +33,15 @@ class DemoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def allowed_path(ctx: Context, path: str, attribute: str) -> Path:
     """Resolve a path, links and all, and let it pass if it is in an allowed folder.
 
+    Relative paths are in the demo's own folder.
+
     Raises:
         ValidationErrors: it is outside.
     """
-    found = Path(path).expanduser().resolve()
-    allowed = [
-        Path(folder).expanduser().resolve()
-        for folder in ctx.get(DemoSettings).allowed_paths
-    ]
+    own = demo_folder(ctx)
+    found = (own / Path(path).expanduser()).resolve()
+    folders = (*ctx.get(DemoSettings).allowed_paths, str(own))
+    allowed = [Path(folder).expanduser().resolve() for folder in folders]
     if not any(found.is_relative_to(folder) for folder in allowed):
         raise ValidationErrors(
             [

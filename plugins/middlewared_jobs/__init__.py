@@ -1,7 +1,7 @@
 """The job manager: what a plugin with jobs imports."""
 
+from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.declaration import plugin
-from middlewared_jobs.job import Job, JobAborted
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.outcome import JobFailed, ServerStopped, WorkerLost
 from middlewared_jobs.record import JobRecord

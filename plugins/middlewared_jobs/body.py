@@ -9,7 +9,7 @@ import anyio.to_thread
 import msgspec
 
 from middlewared import Secret
-from middlewared_jobs.job import JobAborted
+from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.joblog import JobLog, excerpt
 from middlewared_jobs.run import Run
 
@@ -83,39 +83,35 @@ def _excerpt(path: Path) -> str:
 
 async def _in_loop(run: Run) -> Ended:
     method = run.method
+    ended: Ended = Aborted()
     with anyio.CancelScope() as scope:
         run.scope = scope
-        if run.job.aborted:
-            scope.cancel()
         try:
             value = await method.params.call(method.handler, run.job, run.values)
-        except JobAborted:
-            return Aborted() if run.job.aborted else Failed(JobAborted())
+            ended = Succeeded(value)
         except anyio.get_cancelled_exc_class():
             if scope.cancel_called:
-                raise  # the scope swallows it
-            # The body cancelled itself: it failed like with any other exception.
-            return Failed(RuntimeError("the body of the job cancelled itself"))
-        except Exception as exc:  # noqa: BLE001 - a border: the outcome is recorded
-            return Failed(exc)
-        except BaseException as exc:  # noqa: BLE001 - SystemExit in a body is a failure
-            return Failed(exc)
-        else:
-            return Succeeded(value)
-    return Aborted()  # the scope swallowed the cancellation
+                raise  # the scope swallows it: the body was aborted
+            ended = Failed(RuntimeError("the body of the job cancelled itself"))
+        except BaseException as exc:  # noqa: BLE001 - a border: the outcome is recorded
+            ended = _raised(run, exc)
+    return ended
+
+
+def _raised(run: Run, exc: BaseException) -> Ended:
+    if isinstance(exc, JobAborted) and run.job.aborted:
+        return Aborted()
+    return Failed(exc)
 
 
 async def _in_thread(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     call = partial(_guarded, run)
-    with anyio.CancelScope(shield=True):
-        return await anyio.to_thread.run_sync(call, limiter=threads)
+    return await anyio.to_thread.run_sync(call, limiter=threads)
 
 
 def _guarded(run: Run) -> Ended:
     method = run.method
     try:
         return Succeeded(method.params.call(method.handler, run.job, run.values))
-    except JobAborted:
-        return Aborted() if run.job.aborted else Failed(JobAborted())
     except BaseException as exc:  # noqa: BLE001 - a border: the outcome is recorded
-        return Failed(exc)
+        return _raised(run, exc)

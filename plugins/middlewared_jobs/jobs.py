@@ -24,9 +24,9 @@ from middlewared_auth import Accounts
 from middlewared_jobs.aborting import Aborting
 from middlewared_jobs.announcer import Announcer, make_encodable
 from middlewared_jobs.body import Aborted, Ended, Succeeded, run_body
+from middlewared_jobs.current_job import Job
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
-from middlewared_jobs.job import Job
 from middlewared_jobs.joining import find_to_join
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.outcome import (
@@ -516,6 +516,6 @@ def _describe(spec: JobSpec, values: list[Any]) -> str | None:
         return None
     try:
         return spec.description.fill(values)
-    except Exception:  # a format of the author's that fails on a value
+    except Exception:
         logger.exception("the description of a job could not be made")
         return None

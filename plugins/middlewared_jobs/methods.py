@@ -17,7 +17,7 @@ from middlewared_jobs.access import (
     no_such_job,
     viewer_of,
 )
-from middlewared_jobs.job import Job
+from middlewared_jobs.current_job import Job
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.outcome import abort_error, rebuild_error

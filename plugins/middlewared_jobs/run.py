@@ -10,7 +10,7 @@ from middlewared.context import Context
 from middlewared.dispatch import Call
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
-from middlewared_jobs.job import Job
+from middlewared_jobs.current_job import Job
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobSpec
 

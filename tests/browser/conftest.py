@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
+from browser.rpc import Rpc, rpc_client
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -15,10 +16,10 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from programs import find_browser
+from server_process import ServerProcess
 
-from tests.browser.rpc import Rpc
-
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HERE = Path(__file__).parent
 
 # No sandbox: in containers there is none. The rest keeps it off the network.
 ARGUMENTS = [
@@ -38,9 +39,10 @@ expect.set_options(timeout=20_000)
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start the Chromium or Chrome of this machine."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=find_browser(), args=ARGUMENTS
+        )
         yield browser
         browser.close()
 
@@ -75,8 +77,20 @@ def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
     assert complaints == []
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Run one server for all tests that leave it running: starting takes long."""
+    folder = tmp_path_factory.mktemp("server")
+    plugins = folder / "plugins"
+    plugins.mkdir()
+    shutil.copy(HERE / "middlewared_stubborn.py", plugins)
+    arguments = ("--plugins-dir", str(plugins))
+    with ServerProcess(folder / "data", arguments=arguments) as server:
+        yield server
+
+
 @pytest.fixture
-def rpc(server_process: Any) -> Iterator[Rpc]:
+def rpc(server: ServerProcess) -> Iterator[Rpc]:
     """Be somebody else who starts jobs, as admin, outside the browser."""
-    with Rpc(server_process.ws_url, server_process.admin_password) as rpc:
+    with rpc_client(server) as rpc:
         yield rpc

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from websockets.sync.client import connect
+from server_process import ServerProcess
+from websockets.sync.client import ClientConnection, connect
+
+
+@contextmanager
+def rpc_client(server: ServerProcess) -> Iterator[Rpc]:
+    """Connect to a server and log in as admin."""
+    with connect(server.ws_url, proxy=None) as socket:
+        rpc = Rpc(socket)
+        login = {"username": "admin", "password": server.admin_password}
+        rpc.call("auth.login_ex", {"mechanism": "PASSWORD_PLAIN", **login})
+        yield rpc
 
 
 class Rpc:
     """Speaks JSON-RPC to a server over its own WebSocket."""
 
-    def __init__(self, url: str, password: str) -> None:
-        self._socket = connect(url, proxy=None)
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
         self._last_id = 0
-        login = {"mechanism": "PASSWORD_PLAIN", "username": "admin"}
-        answer = self.call("auth.login_ex", {**login, "password": password})
-        assert answer["response_type"] == "SUCCESS", answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._socket.close()
 
     def call(self, method: str, *params: Any) -> Any:
         """Call a method; of a job method, return the id of the job at once."""

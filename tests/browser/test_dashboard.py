@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
+from browser.relay import Relay
+from browser.rpc import Rpc, rpc_client
 from playwright.sync_api import Locator, Page, expect
-
-from tests.browser.relay import Relay
-from tests.browser.rpc import Rpc
+from server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -17,7 +16,11 @@ XSS = "<img src=x onerror=\"document.title='owned'\"><b>bold</b>"
 
 
 def log_in(
-    page: Page, server: Any, *, password: str | None = None, url: str | None = None
+    page: Page,
+    server: ServerProcess,
+    *,
+    password: str | None = None,
+    url: str | None = None,
 ) -> None:
     """Open the page, from *url* if given, and fill in its form."""
     page.goto(f"{url or server.url}/ui/")
@@ -49,9 +52,9 @@ def abort(page: Page) -> None:
     page.get_by_role("button", name="Abort job").click()
 
 
-def test_password_logs_in_and_out(page: Page, server_process: Any) -> None:
+def test_password_logs_in_and_out(page: Page, server: ServerProcess) -> None:
     """The password opens the list; logging out closes it, also for a reload."""
-    log_in(page, server_process)
+    log_in(page, server)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
     expect(page.get_by_text("Connected")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
@@ -60,19 +63,19 @@ def test_password_logs_in_and_out(page: Page, server_process: Any) -> None:
     expect(page.get_by_label("Username")).to_be_visible()
 
 
-def test_wrong_password_is_told(page: Page, server_process: Any) -> None:
+def test_wrong_password_is_told(page: Page, server: ServerProcess) -> None:
     """A wrong password shows an error and leaves the form to try again."""
-    log_in(page, server_process, password="not it")
+    log_in(page, server, password="not it")
     expect(page.get_by_role("alert")).to_have_text("The credentials are not right.")
-    page.keyboard.type(server_process.admin_password)
+    page.keyboard.type(server.admin_password)
     page.keyboard.press("Enter")
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
 
 
-def test_api_key_logs_in(page: Page, server_process: Any, rpc: Rpc) -> None:
+def test_api_key_logs_in(page: Page, server: ServerProcess, rpc: Rpc) -> None:
     """An API key opens the list as well."""
     made = rpc.call("api_key.create", {"username": "admin", "name": "browser"})
-    page.goto(f"{server_process.url}/ui/")
+    page.goto(f"{server.url}/ui/")
     page.get_by_text("API key").first.click()
     page.get_by_label("Username").fill("admin")
     page.get_by_label("API key", exact=True).last.fill(made["key"])
@@ -81,37 +84,38 @@ def test_api_key_logs_in(page: Page, server_process: Any, rpc: Rpc) -> None:
 
 
 def test_login_link_works_once_and_leaves_no_trace(
-    page: Page, server_process: Any
+    page: Page, server: ServerProcess
 ) -> None:
     """The one-time link logs in, and its token is gone from the address."""
-    page.goto(server_process.login_link)
+    link = server.login_link
+    page.goto(link)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
-    assert page.url == f"{server_process.url}/ui/"
+    assert page.url == f"{server.url}/ui/"
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Username")).to_be_visible()
     page.goto("about:blank")
-    page.goto(server_process.login_link)
+    page.goto(link)
     expect(page.get_by_role("alert")).to_contain_text("has been used")
 
 
-def test_session_survives_a_reload(page: Page, server_process: Any) -> None:
+def test_session_survives_a_reload(page: Page, server: ServerProcess) -> None:
     """A reload needs no second login, and keeps the job that was open."""
-    log_in(page, server_process)
+    log_in(page, server)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
     page.reload()
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
 
 
-def test_root_leads_to_the_page(page: Page, server_process: Any) -> None:
+def test_root_leads_to_the_page(page: Page, server: ServerProcess) -> None:
     """The address of the server alone shows the page."""
-    page.goto(server_process.url)
+    page.goto(server.url)
     expect(page.get_by_label("Username")).to_be_visible()
-    assert page.url == f"{server_process.url}/ui/"
+    assert page.url == f"{server.url}/ui/"
 
 
-def test_list_follows_a_job_live(page: Page, server_process: Any, rpc: Rpc) -> None:
+def test_list_follows_a_job_live(page: Page, server: ServerProcess, rpc: Rpc) -> None:
     """A job appears when it starts, and moves with progress and state."""
-    log_in(page, server_process)
+    log_in(page, server)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
     job = rpc.call("demo.sleep", 3, 30)
     line = row(page, job)
@@ -125,14 +129,14 @@ def test_list_follows_a_job_live(page: Page, server_process: Any, rpc: Rpc) -> N
 
 
 def test_state_and_text_filter_the_list(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """Only the jobs in the chosen state with the searched text are listed."""
     good = rpc.call("demo.noop", "x")
     bad = rpc.call("demo.fail", "the paper tray is empty")
     rpc.wait(good)
     rpc.wait(bad)
-    log_in(page, server_process)
+    log_in(page, server)
     expect(row(page, good)).to_be_visible()
     page.get_by_role("radio", name="Failed").check(force=True)
     expect(row(page, bad)).to_be_visible()
@@ -147,12 +151,12 @@ def test_state_and_text_filter_the_list(
 
 
 def test_failed_job_shows_error_and_traceback(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """The details of a failed job hold its error, traceback and arguments."""
     job = rpc.call("demo.fail", "the disk is on fire", 5)
     rpc.wait(job)
-    log_in(page, server_process)
+    log_in(page, server)
     expect(row(page, job)).to_contain_text("[EIO] the disk is on fire")
     row(page, job).get_by_role("link").click()
     expect(section(page, "Error")).to_have_text("[EIO] the disk is on fire")
@@ -163,12 +167,12 @@ def test_failed_job_shows_error_and_traceback(
 
 
 def test_succeeded_job_shows_its_result(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """The details of a job that succeeded hold its result."""
     job = rpc.call("demo.noop", {"files": 3})
     rpc.wait(job)
-    log_in(page, server_process)
+    log_in(page, server)
     row(page, job).click()
     expect(section(page, "Result")).to_contain_text('"files": 3')
     page.keyboard.press("Escape")
@@ -176,31 +180,31 @@ def test_succeeded_job_shows_its_result(
     expect(row(page, job).get_by_role("link")).to_be_focused()
 
 
-def test_address_of_a_job_opens_it(page: Page, server_process: Any, rpc: Rpc) -> None:
+def test_address_of_a_job_opens_it(page: Page, server: ServerProcess, rpc: Rpc) -> None:
     """The address of an open job leads back to it, after the login too."""
     job = rpc.call("demo.noop")
-    page.goto(f"{server_process.url}/ui/#job={job}")
+    page.goto(f"{server.url}/ui/#job={job}")
     page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password", exact=True).last.fill(server_process.admin_password)
+    page.get_by_label("Password", exact=True).last.fill(server.admin_password)
     page.keyboard.press("Enter")
     expect(details(page).get_by_role("heading", level=2)).to_have_text(
         f"demo.noop #{job}"
     )
 
 
-def test_unknown_job_is_told(page: Page, server_process: Any) -> None:
+def test_unknown_job_is_told(page: Page, server: ServerProcess) -> None:
     """The address of a job that does not exist says so."""
-    log_in(page, server_process)
+    log_in(page, server)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
-    page.goto(f"{server_process.url}/ui/#job=987654321")
+    page.goto(f"{server.url}/ui/#job=987654321")
     expect(details(page).get_by_role("alert")).to_contain_text("987654321")
 
 
 def test_log_grows_while_the_job_writes(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """Lines appear while the job runs, each once, up to the last."""
-    log_in(page, server_process)
+    log_in(page, server)
     job = rpc.call("demo.log", 2000)
     row(page, job).click()
     log = section(page, "Log")
@@ -213,12 +217,12 @@ def test_log_grows_while_the_job_writes(
 
 
 def test_log_of_a_finished_job_can_be_read_and_downloaded(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """The log stays readable after the end, and downloads whole."""
     job = rpc.call("demo.log", 30)
     rpc.wait(job)
-    log_in(page, server_process)
+    log_in(page, server)
     row(page, job).click()
     log = rpc.call("job.read_log", job)["data"]
     expect(section(page, "Log")).to_have_text(log)
@@ -229,11 +233,11 @@ def test_log_of_a_finished_job_can_be_read_and_downloaded(
 
 
 def test_abort_is_shown_only_when_the_server_says_so(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """A job is Aborted after the server's event, and not by the press."""
-    with Relay(server_process.url) as relay:
-        log_in(page, server_process, url=relay.url)
+    with Relay(server.url) as relay:
+        log_in(page, server, url=relay.url)
         job = rpc.call("demo.sleep", 120)
         row(page, job).click()
         expect(details(page)).to_contain_text("Running")
@@ -250,9 +254,38 @@ def test_abort_is_shown_only_when_the_server_says_so(
         expect(page.get_by_role("button", name="Abort", exact=True)).to_be_hidden()
 
 
-def test_abort_can_be_reconsidered(page: Page, server_process: Any, rpc: Rpc) -> None:
+def test_refused_abort_shows_why_and_can_be_forced(
+    page: Page, server: ServerProcess, rpc: Rpc
+) -> None:
+    """A job that is not abortable stays Running and the page says why."""
+    log_in(page, server)
+    job = rpc.call("stubborn.unabortable")
+    row(page, job).click()
+    abort(page)
+    expect(details(page).get_by_text("Not aborted:")).to_contain_text("EPERM")
+    expect(row(page, job)).to_contain_text("Running")
+    page.get_by_role("button", name="Abort by force").click()
+    page.get_by_role("button", name="Abort job").click()
+    expect(details(page)).to_contain_text("The job was aborted")
+    expect(row(page, job)).to_contain_text("Aborted")
+
+
+def test_ignored_abort_is_told(page: Page, server: ServerProcess, rpc: Rpc) -> None:
+    """A job that ends by itself after the request is shown as what it became."""
+    log_in(page, server)
+    job = rpc.call("stubborn.deaf")
+    row(page, job).click()
+    abort(page)
+    expect(details(page)).to_contain_text("Abort requested…")
+    page.reload()
+    expect(details(page)).to_contain_text("Abort requested")
+    expect(details(page)).to_contain_text("The job ended by itself before the abort")
+    expect(row(page, job)).to_contain_text("Success")
+
+
+def test_abort_can_be_reconsidered(page: Page, server: ServerProcess, rpc: Rpc) -> None:
     """The question before an abort can be answered with no."""
-    log_in(page, server_process)
+    log_in(page, server)
     job = rpc.call("demo.sleep", 120)
     row(page, job).click()
     page.get_by_role("button", name="Abort", exact=True).click()
@@ -264,11 +297,12 @@ def test_abort_can_be_reconsidered(page: Page, server_process: Any, rpc: Rpc) ->
 
 
 def test_page_catches_up_after_a_restart(
-    page: Page, server_process: Any, rpc: Rpc, complaints: list[str]
+    page: Page, server_process: ServerProcess, complaints: list[str]
 ) -> None:
     """After an outage the list is whole again, with what ended meanwhile."""
+    with rpc_client(server_process) as rpc:
+        job = rpc.call("demo.sleep", 120)
     log_in(page, server_process)
-    job = rpc.call("demo.sleep", 120)
     row(page, job).click()
     expect(details(page)).to_contain_text("Running")
     server_process.kill()
@@ -276,25 +310,25 @@ def test_page_catches_up_after_a_restart(
     expect(page.get_by_text("what you see may be out of date")).to_be_visible()
     expect(row(page, job)).to_contain_text("Running")
     server_process.restart()
-    expect(page.get_by_text("Connected")).to_be_visible()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(row(page, job)).to_contain_text("Failed")
     expect(details(page)).to_contain_text("WorkerLost")
-    with Rpc(server_process.ws_url, server_process.admin_password) as after:
-        later = after.call("demo.noop")
+    with rpc_client(server_process) as rpc:
+        later = rpc.call("demo.noop")
     expect(row(page, later)).to_contain_text("Success")
-    # The browser itself reports the refused connections.
+    # The browser itself reports each attempt that failed.
     complaints[:] = [text for text in complaints if "WebSocket" not in text]
 
 
 def test_text_of_jobs_is_never_markup(
-    page: Page, server_process: Any, rpc: Rpc
+    page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
     """Markup in messages, arguments and results is shown as it is written."""
     failed = rpc.call("demo.fail", XSS)
     noop = rpc.call("demo.noop", XSS)
     rpc.wait(failed)
     rpc.wait(noop)
-    log_in(page, server_process)
+    log_in(page, server)
     expect(row(page, failed)).to_contain_text(XSS)
     row(page, failed).click()
     expect(section(page, "Error")).to_contain_text(XSS)
@@ -305,9 +339,9 @@ def test_text_of_jobs_is_never_markup(
     assert page.locator("main img, main b").count() == 0
 
 
-def test_dark_scheme_is_dark(page: Page, server_process: Any) -> None:
+def test_dark_scheme_is_dark(page: Page, server: ServerProcess) -> None:
     """The page follows the scheme that the system asks for."""
-    page.goto(f"{server_process.url}/ui/")
+    page.goto(f"{server.url}/ui/")
     backgrounds = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

@@ -16,7 +16,7 @@ import {
 test("a lost connection rejects calls, and comes back logged in", async (t) => {
   const network = await Network.open(t);
   const client = await loggedIn(t, {}, network.url);
-  const pending = client.call("demo.sleep", 30);
+  const pending = client.call("demo.sleep", 3);
   const closed = nextEvent(client, "close");
   network.cut();
   await assert.rejects(pending, ConnectionLost);

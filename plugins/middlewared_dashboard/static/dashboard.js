@@ -91,7 +91,7 @@ export class Dashboard {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    const typing = /** @type {Element} */ (event.target).matches("input, textarea");
+    const typing = /** @type {Element} */ (event.target).matches("input:not([type=radio])");
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "/" && !typing) {
       event.preventDefault();

@@ -19,25 +19,12 @@ from middlewared.registry import Registry
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
+from middlewared.testing import ManualClock
 from middlewared_auth import AuthSettings
 
+#: Password of the accounts that do not care.
+PASSWORD = "pw"
 LOCAL = Origin(address="127.0.0.1")
-
-
-class HandClock:
-    """A clock that the test moves; both of its times go together."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def time_ms(self) -> int:
-        return int(self.seconds * 1000)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Wire:
@@ -72,7 +59,7 @@ def pool_plugin() -> Plugin:
 class World:
     """One run of the server's inside on a data directory."""
 
-    def __init__(self, context: Context, clock: HandClock) -> None:
+    def __init__(self, context: Context, clock: ManualClock) -> None:
         self.context = context
         self.clock = clock
         self._live: list[ClientSession] = []
@@ -94,13 +81,15 @@ class World:
         """Let go of a session, as the server does once its connection is closed."""
         self._live.remove(session)
 
-    async def user(self, name: str, *roles: str, password: str | None = "pw") -> int:
+    async def user(
+        self, name: str, *roles: str, password: str | None = PASSWORD
+    ) -> int:
         """Make an account and return its id."""
         data = {"username": name, "password": password, "roles": list(roles)}
         return int((await self.call("user.create", data))["id"])
 
     async def log_in(
-        self, name: str, password: str = "pw", origin: Origin = LOCAL
+        self, name: str, password: str = PASSWORD, origin: Origin = LOCAL
     ) -> ClientSession:
         """Connect and log in with a password."""
         session = self.connect(origin)
@@ -113,13 +102,13 @@ Run = Callable[..., AbstractAsyncContextManager[World]]
 
 @contextlib.asynccontextmanager
 async def _run(
-    folder: Path, clock: HandClock, **overrides: Any
+    folder: Path, clock: ManualClock, **overrides: Any
 ) -> AsyncIterator[World]:
     plugin = middlewared_auth.plugin
     settings = Settings(data_dir=str(folder), login_attempts=5)
     services = Services()
     services.provide(Settings, settings)
-    services.provide(AuthSettings, AuthSettings(failure_delay=0.0, **overrides))
+    services.provide(AuthSettings, AuthSettings(**{"failure_delay": 0.0} | overrides))
     services.provide(Clock, clock)  # type: ignore[type-abstract]  # by protocol
     services.provide(EventBus, EventBus())
     services.provide(Announcements, Announcements())
@@ -139,17 +128,12 @@ async def _run(
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def run(tmp_path: Path, clock: HandClock) -> Run:
+def run(tmp_path: Path, clock: ManualClock) -> Run:
     """Start the server's inside; starting it again is a restart."""
 
     def start(**overrides: Any) -> AbstractAsyncContextManager[World]:

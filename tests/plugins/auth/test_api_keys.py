@@ -118,7 +118,7 @@ async def test_key_for_nobody_is_refused(world: Any) -> None:
 async def test_expiry_is_shown(world: Any) -> None:
     """A key with an end shows it, and whether it is over."""
     await world.user("ann", password=None)
-    ends = dt.datetime.fromtimestamp(world.clock.seconds + 10, dt.UTC)
+    ends = dt.datetime.fromtimestamp(world.clock.time_ms() / 1000 + 10, dt.UTC)
     await create(world, expires=ends)
     (listed,) = await world.call("api_key.query")
     assert listed["expires"] == {"$date": world.clock.time_ms() + 10_000}

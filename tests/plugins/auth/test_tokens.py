@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from middlewared import CallError, Origin, ValidationErrors
+from middlewared.access import SYSTEM
 from middlewared_auth import Tokens
 from middlewared_auth.tokens import MAX_TTL
 
@@ -29,7 +31,7 @@ async def works(world: Any, token: str, origin: Origin = HERE) -> bool:
 async def test_token_is_64_url_safe_characters(world: Any) -> None:
     """Tokens of every kind look alike, and no two are the same."""
     await world.user("ann")
-    kinds = [(), (), (600, {"job": 1}), (600, {}, True, True)]
+    kinds: list[tuple[Any, ...]] = [(), (), (600, {"job": 1}), (600, {}, True, True)]
     tokens = [await generate(world, *params) for params in kinds]
     assert len(set(tokens)) == 4
     for token in tokens:
@@ -198,7 +200,8 @@ async def test_token_of_a_key_is_no_more_than_the_key(world: Any) -> None:
     )
     session = world.connect()
     assert await session.context.call("auth.login_with_api_key", key["key"])
-    for params in ((), (600, {}, True, True)):
+    kinds: list[tuple[Any, ...]] = [(), (600, {}, True, True)]
+    for params in kinds:
         token = await session.context.call("auth.generate_token", *params)
         other = world.connect()
         assert await other.context.call("auth.login_with_token", token)
@@ -239,12 +242,13 @@ async def test_reconnect_token_does_not_slide(run: Any) -> None:
     async with run(reconnect_ttl=100) as world:
         await world.user("ann")
         session = world.connect()
+        options = {"login_options": {"reconnect_token": True}}
         login = {"mechanism": "PASSWORD_PLAIN", "username": "ann", "password": "pw"}
-        login["login_options"] = {"reconnect_token": True}  # type: ignore[assignment]
+        login |= options  # type: ignore[arg-type]  # a dict of anything
         first = (await session.context.call("auth.login_ex", login))["reconnect_token"]
         world.clock.advance(80)
         login = {"mechanism": "TOKEN_PLAIN", "token": first}
-        login["login_options"] = {"reconnect_token": True}  # type: ignore[assignment]
+        login |= options  # type: ignore[arg-type]  # a dict of anything
         answer = await world.connect().context.call("auth.login_ex", login)
         world.clock.advance(80)
         assert not await works(world, first)
@@ -254,25 +258,19 @@ async def test_reconnect_token_does_not_slide(run: Any) -> None:
 async def test_connection_without_account_makes_tokens_too(world: Any) -> None:
     """Root on the unix socket gets tokens; they live in memory."""
     session = world.connect(Origin(uid=0))
-    session.login(msgspec_replace_system())
+    session.login(replace(SYSTEM, type="UNIX_SOCKET", username="root"))
     token = await session.context.call("auth.generate_token", 600, {}, False)
     other = world.connect()
     assert await other.context.call("auth.login_with_token", token)
     assert other.credentials.full_admin
     assert other.credentials.type == "TOKEN"
-    login = {"mechanism": "TOKEN_PLAIN", "token": token}
-    login["login_options"] = {"reconnect_token": True}  # type: ignore[assignment]
+    login = {
+        "mechanism": "TOKEN_PLAIN",
+        "token": token,
+        "login_options": {"reconnect_token": True},
+    }
     answer = await other.context.call("auth.login_ex", login)
     assert answer["reconnect_token"] is None
-
-
-def msgspec_replace_system() -> Any:
-    """Give credentials as the unix socket gives them to root."""
-    from msgspec.structs import replace
-
-    from middlewared.access import SYSTEM
-
-    return replace(SYSTEM, type="UNIX_SOCKET", username="root")
 
 
 async def test_memory_for_tokens_is_bounded(run: Any) -> None:
@@ -280,7 +278,7 @@ async def test_memory_for_tokens_is_bounded(run: Any) -> None:
     async with run(max_tokens=4) as world:
         await world.user("ann")
         await world.user("bob")
-        once = (600, {}, True, True)
+        once: tuple[Any, ...] = (600, {}, True, True)
         bobs = await generate(world, *once, name="bob")
         anns = [await generate(world, *once) for _ in range(6)]
         assert await works(world, bobs)

@@ -1,0 +1,46 @@
+# README.md needs two of these: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check soak bench fix setup clean
+
+# Installs what the tests and tools need as well, so that there is one environment.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,dev]"
+	touch $@
+
+setup: $(STAMP)
+
+# A server with real jobs on real files; Ctrl-C ends it.
+demo: $(STAMP)
+	@$(BIN)/python -m middlewared_demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+# Lint, types, contracts, docs.
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check -P docs/reference/*.md
+	$(BIN)/python -m pytest -q docs README.md
+
+# The full counts that take longer than a coffee.
+soak: $(STAMP)
+	SOAK=1 $(BIN)/python -m pytest -q --timeout 1800
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/run.py
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/cog -r -P docs/reference/*.md
+
+clean:
+	rm -rf $(VENV) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

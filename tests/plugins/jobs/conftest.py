@@ -1,0 +1,21 @@
+"""A running server with jobs that the tests hold in their hand."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.plugins.jobs.stage import World, running_world
+from tests.plugins.jobs.wire import Wire
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Run a server with its default settings."""
+    async with running_world() as world:
+        yield world
+
+
+@pytest.fixture
+async def admin(world: World) -> AsyncIterator[Wire]:
+    """Connect a full admin that watches jobs, new answer style."""
+    async with world.admin() as wire:
+        yield wire
