@@ -107,9 +107,10 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._paused = False
         self._flushing = False
-        self._written = 0
-        self._taken = 0
-        self._progress_at = self._heard_at = self._pinged_at = self._loop.time()
+        self._deaf = self._mute = False
+        self._written = self._taken = self._ping_end = 0
+        self._taken_at = self._waiting_since = self._loop.time()
+        self._heard_at = self._pinged_at = self._loop.time()
         self._closing_at: float | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -192,6 +193,7 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake; `watch` ends what does not answer."""
+        self._deaf = True
         if self._ws.state is State.OPEN:
             self._ws.send_close(code, reason)
             self._send_protocol_data()
@@ -205,6 +207,7 @@ class Connection(asyncio.Protocol):
             logging.getLogger(__name__).warning(
                 "disconnected %s: %s", self.origin.address or "unix socket", why
             )
+        self._deaf = True
         self._queue.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -217,26 +220,29 @@ class Connection(asyncio.Protocol):
         """
         settings = self.gate.settings
         self._note_progress(now)
-        if self.backlog and now - self._progress_at > settings.send_stall:
+        moved_at = max(self._taken_at, self._waiting_since)
+        if self.backlog and now - moved_at > settings.send_stall:
             self.abort(f"it took no byte for {settings.send_stall:g} s")
         elif self._closing_at is not None:
-            if now - max(self._closing_at, self._progress_at) > settings.close_timeout:
+            if now - max(self._closing_at, self._taken_at) > settings.close_timeout:
                 self.abort("it did not answer the closing handshake")
         elif self._ws.state is State.OPEN:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
         settings = self.gate.settings
-        silent = now - max(self._heard_at, self._progress_at)
-        if silent > settings.ping_interval + settings.ping_timeout:
+        if self._heard_at >= self._pinged_at:
+            if now - self._heard_at > settings.ping_interval:
+                self._pinged_at = now
+                self._ws.send_ping(b"")
+                self._send_protocol_data()
+                self._ping_end = self._written + self._queue.size
+            return
+        if self._taken < self._ping_end:
+            # The ping stands behind what a slow client still takes.
+            self._pinged_at = max(self._pinged_at, self._taken_at)
+        if now - self._pinged_at > settings.ping_timeout:
             self.abort("no sign of life")
-        elif (
-            now - self._heard_at > settings.ping_interval
-            and now - self._pinged_at > settings.ping_interval
-        ):
-            self._pinged_at = now
-            self._ws.send_ping(b"")
-            self._send_protocol_data()
 
     def _note_progress(self, now: float) -> None:
         """Note whether the client took bytes since the last look.
@@ -248,9 +254,9 @@ class Connection(asyncio.Protocol):
             return
         waiting = self._transport.get_write_buffer_size() + _unsent(self._transport)
         taken = self._written - waiting
-        if taken != self._taken or not waiting:
+        if taken != self._taken:
             self._taken = taken
-            self._progress_at = now
+            self._taken_at = now
 
     # Receiving.
 
@@ -270,11 +276,11 @@ class Connection(asyncio.Protocol):
         self._ws.send_response(response)
         if self._ws.state is State.OPEN:
             self.session = self.gate.open_session(self, self.origin)
-        else:
-            self._begin_closing()
 
     def _receive_frame(self, frame: Frame) -> None:
-        if self._ws.state is not State.OPEN:
+        # Not by the state: what came before the client's close frame counts, though
+        # both were in one piece.
+        if self._deaf:
             return
         match frame.opcode:
             case Opcode.TEXT | Opcode.CONT:
@@ -305,6 +311,7 @@ class Connection(asyncio.Protocol):
             self.gate.handler.receive(self.session, data)
 
     def _fail(self, code: int, reason: str) -> None:
+        self._deaf = True
         self._ws.fail(code, reason)
         self._send_protocol_data()
 
@@ -323,6 +330,8 @@ class Connection(asyncio.Protocol):
                 )
             else:
                 self._begin_closing()
+        # Our close frame, if there is one, is queued: nothing may follow it.
+        self._mute = self._ws.state is not State.OPEN
 
     def _put(
         self,
@@ -334,10 +343,10 @@ class Connection(asyncio.Protocol):
     ) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if not control and self._ws.state is not State.OPEN:
+        if not control and self._mute:
             return
         if not self._queue and not self._transport.get_write_buffer_size():
-            self._progress_at = self._loop.time()
+            self._waiting_since = self._loop.time()
         self._queue.put(frame, key=key, importance=importance, behind=self._paused)
         if self._queue.overflown:
             self.abort(f"more than {self.gate.settings.send_queue_limit} bytes wait")
@@ -357,7 +366,19 @@ class Connection(asyncio.Protocol):
         if not self._paused:
             self._writable.set()
             if self._closing_at is not None and self._ws.eof_sent:
-                transport.close()
+                self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Close the transport, or our half of it when the client may still send.
+
+        Closing with unread data resets the connection, and the reset would overtake
+        the close frame that says why. `watch` ends what does not close its half.
+        """
+        peer_sends = self.session is not None and self._ws.close_rcvd is None
+        if peer_sends and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
 
     def _begin_closing(self) -> None:
         if self._closing_at is None:

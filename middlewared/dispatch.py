@@ -175,10 +175,14 @@ class _Batch:
             self._open += 1
             if not self._start(session, element, self._answer):
                 self._open -= 1
+        loop = asyncio.get_running_loop()
         if self._elements:
-            asyncio.get_running_loop().call_soon(self.advance)
-        else:
-            self._finish()
+            loop.call_soon(self.advance)
+            return
+        self._finish()
+        if session.waiting and session.calls < self._limit:
+            # The slot that this batch was woken for may be free still.
+            loop.call_soon(session.waiting.popleft())
 
     def _answer(self, payload: bytes) -> None:
         self._answers.append(payload)

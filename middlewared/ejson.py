@@ -4,6 +4,7 @@ Follows protocol page, section 2. Structs of our own use wire types (`Date`), so
 they need no pass; everything else that may hold a Python date goes through `to_wire`.
 """
 
+import dataclasses
 import datetime as dt
 import ipaddress
 import math
@@ -224,7 +225,7 @@ def _key(key: Any) -> str:
 
 
 def _convert(value: Any, *, clear: bool) -> Any:
-    """Handle enums, dataclasses, uuids, paths: what msgspec turns into builtins."""
+    """Handle enums, dataclasses, uuids: what msgspec turns into builtins, and more."""
     if not isinstance(value, Enum):
         for base in _BASES:
             if isinstance(value, base):
@@ -232,6 +233,9 @@ def _convert(value: Any, *, clear: bool) -> Any:
     for kind, convert in _LEAVES.items():
         if isinstance(value, kind):
             return convert(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: to_wire(getattr(value, name), clear=clear) for name in names}
     try:
         plain = msgspec.to_builtins(value)
     except (TypeError, ValueError, RecursionError) as exc:

@@ -1,9 +1,13 @@
 """The live table of ``middlewared watch``."""
 
+import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from middlewared.cli.output import STATE_COLOURS, elapsed, percent, seconds, what
 from middlewared.client import FINAL_STATES, RESUMED, is_final
@@ -13,9 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from middlewared.client import Client
+    from middlewared.client import Client, Subscription
 
-__all__ = ["Board", "show_board"]
+__all__ = ["Board", "Frames", "show_board"]
 
 Item = Mapping[str, Any]
 
@@ -25,7 +29,7 @@ KEPT = 200
 #: Ended jobs that are read at the start.
 RECENT = 50
 
-#: Times a second the table is drawn.
+#: Times a second the table is drawn, at most: a picture takes some 20 ms.
 FRAMES = 8
 
 
@@ -102,24 +106,70 @@ async def show_board(client: "Client", count: int | None) -> None:
 
     board = Board()
     console = Console()
-    address = client.address.text
 
-    def draw() -> "RenderableType":
-        return render(board, address, console.size.height)
+    def picture() -> "RenderableType":
+        return render(board, client.address.text, console.size.height)
 
     async with client.subscribe("core.get_jobs") as events:
         await _read(client, board)
-        with Live(get_renderable=draw, console=console, refresh_per_second=FRAMES):
+        with Live(get_renderable=picture, console=console, auto_refresh=False) as live:
+            frames = Frames(live.refresh)
             seen = 0
-            async for event in events:
-                if event["msg"] == RESUMED:
-                    await _read(client, board)
-                    continue
-                if event.get("fields"):
-                    board.update(event["fields"])
-                seen += 1
-                if seen == count:
+            while seen != count:
+                event = await _next_event(events, frames.wait)
+                if event is _END:
                     break
+                if event is not None and event["msg"] == RESUMED:
+                    await _read(client, board)
+                elif event is not None:
+                    if event.get("fields"):
+                        board.update(event["fields"])
+                    seen += 1
+                frames.draw_if_due(changed=event is not None)
+
+
+_END: Item = {}
+
+
+async def _next_event(events: "Subscription", seconds: float) -> Item | None:
+    """Wait for an event; None when there is none so soon, `_END` when no more come."""
+    with anyio.move_on_after(seconds):
+        return await anext(events, _END)
+    return None
+
+
+class Frames:
+    """Says when to draw: soon after a change, else once a second for the clocks.
+
+    Args:
+        draw: draws the picture.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._draw = draw
+        self._clock = clock
+        self._drawn = -math.inf
+        self._due = -math.inf
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next picture is due."""
+        return max(0.0, self._due - self._clock())
+
+    def draw_if_due(self, *, changed: bool) -> None:
+        """Draw, unless the last picture is too fresh."""
+        if changed:
+            self._due = min(self._due, self._drawn + 1 / FRAMES)
+        now = self._clock()
+        if now >= self._due:
+            self._draw()
+            self._drawn, self._due = now, now + 1.0
 
 
 def render(board: Board, address: str, height: int) -> "RenderableType":

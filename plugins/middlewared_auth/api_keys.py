@@ -101,12 +101,15 @@ async def create(ctx: Context, data: KeyCreate) -> NewKey:
         _check_held(account, roles)
     expires = None if data.expires is None else int(data.expires.timestamp() * 1000)
     secret = new_secret()
+    verifier = await ctx.get(Hashing).make_verifier(secret)
+    if ctx.get(Accounts).get(account.id) is None:
+        raise no_account(repr(data.username))  # removed meanwhile
     key = await ctx.get(ApiKeys).create(
         account.id,
         data.name,
         roles=roles,
         expires=expires,
-        verifier=await ctx.get(Hashing).make_verifier(secret),
+        verifier=verifier,
     )
     return NewKey(id=key.id, name=key.name, key=Secret(f"{key.id}-{secret}"))
 

@@ -19,6 +19,7 @@ from middlewared_auth.keys import ApiKeys, split_key
 from middlewared_auth.limits import LoginLimits
 from middlewared_auth.live import LiveSessions
 from middlewared_auth.profile import UserInfo, describe_user
+from middlewared_auth.signing import origin_name
 from middlewared_auth.tokens import Tokens
 
 __all__ = ["MECHANISMS", "failed"]
@@ -123,7 +124,8 @@ async def _log_in(
     if isinstance(proof, Credentials):
         attempt.refund()
         ctx.get(LiveSessions).login(session, proof)
-        logger.info("%s logged in by %s", proof.username, proof.type)
+        where = origin_name(session.origin)
+        logger.info("%s logged in by %s from %s", proof.username, proof.type, where)
         return proof
     await failed(ctx)
     return proof
@@ -138,7 +140,7 @@ async def _prove_password(
     right = await ctx.get(Hashing).check_password(hashed, password)
     current = None if account is None else accounts.get(account.id)
     if not right or current is None or current.password_hash != hashed:
-        _log_failure("a password", account)
+        _log_failure(ctx, "a password", account)
         return "AUTH_ERR"
     return _admit(ctx, "LOGIN_PASSWORD", current, None)
 
@@ -160,10 +162,10 @@ async def _prove_key(
         or account is None
         or username not in (None, account.username)
     ):
-        _log_failure("an API key", account)
+        _log_failure(ctx, "an API key", account)
         return "AUTH_ERR"
     if ctx.get(Identities).has_expired(key):
-        _log_failure("an expired API key", account)
+        _log_failure(ctx, "an expired API key", account)
         return "EXPIRED"
     return _admit(ctx, "API_KEY", account, key.id)
 
@@ -173,15 +175,16 @@ def _admit(
 ) -> Credentials | Refusal:
     credentials = ctx.get(Identities).credentials(kind, account, key_id=key_id)
     if credentials is None:
-        _log_failure("a locked account", account)
+        _log_failure(ctx, "a locked account", account)
         return "DENIED"
     return credentials
 
 
-def _log_failure(how: str, account: Account | None) -> None:
+def _log_failure(ctx: Context, how: str, account: Account | None) -> None:
     # Only names of accounts: people type passwords into the field for the name.
     name = "nobody known" if account is None else repr(account.username)
-    logger.warning("a login with %s as %s failed", how, name)
+    where = origin_name(_session(ctx).origin)
+    logger.warning("a login with %s as %s from %s failed", how, name, where)
 
 
 async def _log_in_with_token(ctx: Context, token: str) -> Credentials | Refusal:
@@ -192,6 +195,7 @@ async def _log_in_with_token(ctx: Context, token: str) -> Credentials | Refusal:
         ctx.get(LiveSessions).login(session, credentials)
         return credentials
     ctx.get(LoginLimits).begin(session.origin)
+    _log_failure(ctx, "a token", None)
     await failed(ctx)
     return "AUTH_ERR"
 
@@ -249,14 +253,14 @@ async def login(
     ctx: Context,
     username: str,
     password: Secret[str],
-    otp_token: Secret[str | None] = Secret(None),  # noqa: B008 - immutable
+    otp_token: Secret[str] | None = None,
 ) -> bool:
     """Log this connection in with a password and tell whether it worked.
 
     ``otp_token`` is there for clients that always send it: this server has no second
     factors, so anything but null is refused with EOPNOTSUPP.
     """
-    if otp_token.get() is not None:
+    if otp_token is not None:
         raise CallError("Second factors are not supported", errno.EOPNOTSUPP)
     prove = partial(_prove_password, ctx, username, password.get())
     return isinstance(await _log_in(ctx, prove), Credentials)

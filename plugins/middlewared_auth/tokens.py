@@ -154,6 +154,7 @@ class Tokens:
         while self._ended and next(iter(self._ended.values())) <= now:
             del self._ended[next(iter(self._ended))]
         until = now + MAX_TTL * 1000
+        self._ended.pop(login_id, None)  # to the end: it is the last to be over
         self._ended[login_id] = until
         await self._database.execute(
             ("DELETE FROM ended_logins WHERE until <= ?", (now,)),

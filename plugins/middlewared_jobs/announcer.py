@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import msgspec
 
 from middlewared import Event, ejson
 from middlewared.events import EventBus, Message
 from middlewared.sendqueue import Importance
-from middlewared_jobs.record import JobRecord, encode_item
+from middlewared_jobs.record import CoreGetJobsItemProgress, encode_item
 from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
+from middlewared_jobs.texts import sendable
 
 __all__ = ["COLLECTION", "Announcer"]
 
@@ -77,30 +79,48 @@ class Announcer:
         if run.record.state is not State.RUNNING:
             return
         run.progress_at = self._loop.time()
-        make_encodable(run.record, self._settings.max_progress_extra)
+        take_progress(run, self._settings.max_progress_extra)
         self.publish(self.event(run, "changed", Importance.NEWEST))
         if not run.record.transient:
             self._store.save(run.record, run.params, None)
 
 
-def make_encodable(record: JobRecord, limit: int) -> None:
-    """Drop a progress's extra that cannot be sent; the job goes on without it."""
-    progress = record.progress
-    if progress.extra is None:
+def take_progress(run: Run, limit: int) -> None:
+    """Move what the body set last into the record, in a form that can be sent.
+
+    What has no such form costs the progress its extra, never the job its end.
+
+    Args:
+        run: the job.
+        limit: bytes that the extra may have, encoded.
+    """
+    latest = run.job._take_latest()
+    if latest is None:
         return
+    progress, description = latest
+    record, text = run.record, progress.description
+    record.description = None if description is None else sendable(description)
+    record.progress = CoreGetJobsItemProgress(
+        progress.percent,
+        None if text is None else sendable(text),
+        _plain_extra(record.id, progress.extra, limit),
+    )
+
+
+def _plain_extra(number: int, extra: Any, limit: int) -> Any:
+    if extra is None:
+        return None
     try:
-        plain = ejson.to_wire(progress.extra)
-        size = len(msgspec.json.encode(plain))
-    except (ejson.EncodingError, TypeError, ValueError) as exc:
-        logger.warning("job %d: progress extra cannot be encoded: %s", record.id, exc)
-        plain, size = None, 0
-    if size > limit:
+        encoded = ejson.encode(extra)
+    except ejson.EncodingError as exc:
+        logger.warning("job %d: progress extra cannot be encoded: %s", number, exc)
+        return None
+    if len(encoded) > limit:
         logger.warning(
             "job %d: progress extra has %d bytes, the limit is %d",
-            record.id,
-            size,
+            number,
+            len(encoded),
             limit,
         )
-        plain = None
-    if plain is not progress.extra:
-        record.progress = msgspec.structs.replace(progress, extra=plain)
+        return None
+    return msgspec.json.decode(encoded)

@@ -1,13 +1,18 @@
 """What a running job's body may use: the `Job` that is its first parameter."""
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from middlewared import CallError, Context
 from middlewared_jobs.joblog import JobLog, silent_logger
 from middlewared_jobs.progress import next_progress
-from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
+from middlewared_jobs.record import (
+    CoreGetJobsItemCredentials,
+    CoreGetJobsItemProgress,
+    JobRecord,
+)
 
 __all__ = ["Job", "JobAborted"]
 
@@ -38,6 +43,11 @@ class Job:
         self._log: JobLog | None = None
         self._record = record
         self._changed = changed
+        # The record belongs to the loop; what threads set waits here for it.
+        self._latest_lock = threading.Lock()
+        self._touched = False
+        self._progress = record.progress
+        self._description = record.description
 
     @property
     def id(self) -> int:
@@ -84,22 +94,38 @@ class Job:
             extra: anything more that can be encoded, at most 64 KiB.
             indeterminate: the job cannot say how far it is; percent becomes null.
         """
-        record = self._record
-        record.progress = next_progress(
-            record.progress, percent, description, extra, indeterminate=indeterminate
-        )
+        with self._latest_lock:
+            self._progress = next_progress(
+                self._progress,
+                percent,
+                description,
+                extra,
+                indeterminate=indeterminate,
+            )
+            self._touched = True
         self._changed()
 
     def set_description(self, description: str | None) -> None:
         """Change what the job is, for people."""
-        if self._record.description != description:
-            self._record.description = description
-            self._changed()
+        with self._latest_lock:
+            if self._description == description:
+                return
+            self._description = description
+            self._touched = True
+        self._changed()
 
     def check_aborted(self) -> None:
         """Raise `JobAborted` when somebody asked to abort the job."""
         if self.aborted:
             raise JobAborted
+
+    def _take_latest(self) -> tuple[CoreGetJobsItemProgress, str | None] | None:
+        """Give progress and description as set last, None when nothing was set."""
+        with self._latest_lock:
+            if not self._touched:
+                return None
+            self._touched = False
+            return self._progress, self._description
 
     def _open_log(self, log: JobLog) -> None:
         self._log = log

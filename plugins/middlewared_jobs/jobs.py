@@ -12,9 +12,9 @@ import anyio
 import msgspec
 
 from middlewared import FULL_ADMIN, CallError, Context, Credentials, Date, ejson
+from middlewared.access import SYSTEM
 from middlewared.clock import Clock
 from middlewared.dispatch import Call
-from middlewared.errors import InternalError
 from middlewared.events import EventBus
 from middlewared.plugin import Method
 from middlewared.registry import Registry
@@ -22,7 +22,7 @@ from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.aborting import Aborting
-from middlewared_jobs.announcer import Announcer, make_encodable
+from middlewared_jobs.announcer import Announcer, take_progress
 from middlewared_jobs.body import Aborted, Ended, Succeeded, run_body
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.history import History
@@ -32,6 +32,7 @@ from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.outcome import (
     ServerStopped,
     abort_error,
+    encoding_error,
     rebuild_error,
     record_aborted,
     record_failure,
@@ -267,7 +268,22 @@ class Jobs:
             if run is None:
                 return
             assert isinstance(run, Run)  # noqa: S101 - only runs are added
-            self._start(run)
+            if self._owner_is_gone(run):
+                self._abort_orphan(run)
+            else:
+                self._start(run)
+
+    def _owner_is_gone(self, run: Run) -> bool:
+        owner = run.record.owner
+        return owner is not None and self._context.get(Accounts).get(owner) is None
+
+    def _abort_orphan(self, run: Run) -> None:
+        """End a waiting job whose owner was removed, in the name of the system."""
+        self._running.add(run)  # it holds its lock and its slot until it has ended
+        now = self._clock.time_ms()
+        self._aborting.note(run, SYSTEM.username, now)
+        record_aborted(run.record, now)
+        self._finish(run)
 
     def _start(self, run: Run) -> None:
         record = run.record
@@ -320,7 +336,7 @@ class Jobs:
         if run.record.final:
             return  # it was ended without its body, by a stop that could not wait
         record, now = run.record, self._clock.time_ms()
-        make_encodable(record, self._settings.max_progress_extra)
+        take_progress(run, self._settings.max_progress_extra)
         if isinstance(ended, Succeeded):
             results = run.method.results
             run.clear = record_success(
@@ -338,7 +354,7 @@ class Jobs:
     def _fail(self, run: Run, exc: BaseException, now: int) -> None:
         run.error = exc
         record_failure(run.record, exc, self._settings, now)
-        logger.info("job %d %s failed: %r", run.id, run.record.method, exc)
+        logger.info("job %d %s failed: %s", run.id, run.record.method, run.record.error)
 
     def _finish(self, run: Run) -> None:
         final = self._announcer.event(run, "changed")
@@ -350,6 +366,8 @@ class Jobs:
             again = partial(self._finished, run, final)
             self._retry(lambda: self._save(run, again))
             return
+        if not run.accepted:
+            run.accepting(None)  # it ended before it ever started
         self._announcer.publish(final)
         for call in run.calls:
             self._answer_end(run, call)
@@ -370,14 +388,22 @@ class Jobs:
         record = run.record
         if record.state is State.ABORTED:
             call.fail(abort_error(record))
-        elif run.error is not None:
-            call.fail(run.error)
         elif record.state is State.FAILED:
-            call.fail(rebuild_error(record))
+            self._answer_failure(run, call)
         elif run.clear is None:
-            call.fail(InternalError())
+            call.fail(encoding_error(record))
         else:
             call.finish_encoded(run.clear)
+
+    def _answer_failure(self, run: Run, call: Call) -> None:
+        if run.error is not None:
+            try:
+                call.fail(run.error)
+            except Exception:  # noqa: BLE001 - an author's exception without a text
+                logger.debug("the error of job %d cannot be sent", run.id)
+            else:
+                return
+        call.fail(rebuild_error(run.record))
 
     def _forget_later(self, run: Run) -> None:
         async def forget() -> None:

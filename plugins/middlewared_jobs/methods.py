@@ -7,8 +7,7 @@ from urllib.parse import quote
 import anyio.to_thread
 import msgspec
 
-from middlewared import CallError, Context, Origin, Plugin
-from middlewared.errors import InternalError
+from middlewared import CallError, Context, Origin, Plugin, Secret
 from middlewared.filters import QueryOptions, parse_filters
 from middlewared_auth import Tokens
 from middlewared_jobs.access import (
@@ -20,7 +19,7 @@ from middlewared_jobs.access import (
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
-from middlewared_jobs.outcome import abort_error, rebuild_error
+from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import job
 from middlewared_jobs.states import State
@@ -145,10 +144,11 @@ def _add_control(plugin: Plugin) -> None:
     async def job_wait(
         job: Job,
         id: int,  # noqa: A002 - the wire's word
-    ) -> msgspec.Raw:
+    ) -> msgspec.Raw | Secret[msgspec.Raw]:
         """Wait for a job and return its result, or fail as it did.
 
-        Itself a transient job. An aborted job is an error, ECANCELED.
+        Itself a transient job. An aborted job is an error, ECANCELED. Secrets in the
+        result are clear for the owner who waits while the job has not ended.
         """
         await find_job(job.context, id)
         jobs = job.context.get(Jobs)
@@ -161,7 +161,11 @@ def _add_control(plugin: Plugin) -> None:
         if record.state is State.FAILED:
             raise (run.error if run and run.error else rebuild_error(record))
         if record.result_encoding_error is not None:
-            raise InternalError
+            raise encoding_error(record)
+        if run is not None and run.clear is not None and run.method.results.secret:
+            who = job.context.credentials
+            if who is not None and record.owner == who.account_id:
+                return Secret(msgspec.Raw(run.clear))
         return record.result
 
     @plugin.method(namespace="core", authenticated=True)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from middlewared import CallError, Date, ValidationError, ValidationErrors, ejson
-from middlewared.errors import validation_extra
+from middlewared.errors import InternalError, validation_extra
 from middlewared.results import Results
 from middlewared_jobs.record import (
     CoreGetJobsItemExcInfo,
@@ -16,17 +16,23 @@ from middlewared_jobs.record import (
 )
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State, check_move
+from middlewared_jobs.texts import sendable, sendable_repr
 
 __all__ = [
     "JobFailed",
     "ServerStopped",
     "WorkerLost",
     "abort_error",
+    "encoding_error",
     "rebuild_error",
     "record_aborted",
     "record_failure",
     "record_success",
 ]
+
+
+#: Type of the encoding error of a result over ``max_result``.
+TOO_LARGE = "TooLarge"
 
 
 class WorkerLost(Exception):
@@ -73,7 +79,7 @@ def record_success(
     else:
         if len(clear) > settings.max_result:
             record.result_encoding_error = EncodingFailure(
-                "TooLarge",
+                TOO_LARGE,
                 f"the result has {len(clear)} bytes, "
                 f"the limit max_result is {settings.max_result}",
             )
@@ -91,24 +97,36 @@ def record_failure(
     text = "".join(traceback.format_exception(exc))
     if len(text) > settings.max_exception:
         text = "...\n" + text[-settings.max_exception :]
-    record.error = str(exc) or repr(exc)
-    record.exception = text
+    record.error = sendable(exc) or sendable_repr(exc)
+    record.exception = sendable(text)
     record.exc_info = _exc_info(exc)
     _end(record, State.FAILED, now)
 
 
 def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:
+    shown = sendable_repr(exc)
     validation = validation_extra(exc)
     if validation is not None:
         number = exc.errno if isinstance(exc, ValidationError) else None
-        return CoreGetJobsItemExcInfo(repr(exc), "VALIDATION", number, validation)
+        return CoreGetJobsItemExcInfo(shown, "VALIDATION", number, _plain(validation))
     number = exc.errno if isinstance(exc, (CallError, OSError)) else None
     extra = exc.extra if isinstance(exc, CallError) else None
+    return CoreGetJobsItemExcInfo(
+        shown,
+        type(exc).__name__,
+        number if isinstance(number, int) else None,
+        _plain(extra),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Give the plain form of what an exception carries, its text if it has none."""
     try:
-        extra = ejson.to_wire(extra)
-    except ejson.EncodingError:
-        extra = repr(extra)
-    return CoreGetJobsItemExcInfo(repr(exc), type(exc).__name__, number, extra)
+        return msgspec.json.decode(ejson.encode(value))
+    except ValueError:
+        if isinstance(value, (list, tuple)):
+            return [_plain(item) for item in value]
+        return sendable_repr(value)
 
 
 def record_aborted(record: JobRecord, now: int) -> None:
@@ -127,14 +145,21 @@ def _iso(date: Date) -> str:
     return ejson.from_wire({"$date": date.ms}).isoformat(timespec="seconds")  # type: ignore[no-any-return]  # a datetime
 
 
+def encoding_error(record: JobRecord) -> Exception:
+    """Build the error for whoever waits for a result that cannot be shown."""
+    failure = record.result_encoding_error
+    if failure is not None and failure.type == TOO_LARGE:
+        return CallError(failure.repr, errno.EMSGSIZE)
+    return InternalError()
+
+
 def rebuild_error(record: JobRecord) -> Exception:
     """Build the error that somebody who waits for a failed job gets, from history."""
     info = record.exc_info
     if info is not None and info.type == "VALIDATION":
-        return ValidationErrors(
-            ValidationError(attribute, text, number)
-            for attribute, text, number in info.extra
-        )
-    number = info.errno if info is not None and info.errno else errno.EFAULT
+        errors = [ValidationError(*triple) for triple in info.extra]
+        # A number of its own says that one error was raised, not a list of them.
+        return errors[0] if info.errno is not None else ValidationErrors(errors)
+    number = info.errno if info is not None and info.errno else errno.EINVAL
     extra = None if info is None else info.extra
     return JobFailed(record.error or "", number, extra)

@@ -31,7 +31,7 @@ def next_progress(
     elif percent is None:
         number = before.percent
     else:
-        number = max(0, min(MAX_PERCENT, int(percent)))
+        number = int(max(0, min(MAX_PERCENT, percent)))
     return CoreGetJobsItemProgress(
         number,
         before.description if description is None else description,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 from wire_client import (
     CLOSE,
@@ -157,6 +158,7 @@ async def test_batches_that_wait_for_one_slot_all_go_on() -> None:
         for number in range(200):
             ping = {"jsonrpc": "2.0", "id": number, "method": "core.ping"}
             await client.send_json([ping])
+        assert await client.call("core.ping") == "pong"  # all were received by now
         gate.set()
         answers = [await client.receive() for _ in range(201)]
         assert answers[0] == {"jsonrpc": "2.0", "result": 0, "id": "w"}
@@ -296,7 +298,7 @@ async def read_slowly(client: WireClient, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         await client.read_more(4096)
-        await anyio.sleep(0.2)  # being slow is what is tested
+        await anyio.sleep(0.1)  # being slow is what is tested
 
 
 def check_moves(events: list[tuple[int, str]], jobs: int) -> None:
@@ -311,19 +313,31 @@ def check_moves(events: list[tuple[int, str]], jobs: int) -> None:
         assert whats == sorted(whats, key=order.index)
 
 
-def publish_jobs(server: WireServer, jobs: int, size: int) -> None:
+async def publish_jobs(server: WireServer, jobs: int, size: int) -> None:
     """Publish the moves of some jobs, as the job manager does."""
     for number in range(jobs):
         server.publish(number, "added", msg="added", size=size)
+    await anyio.lowlevel.checkpoint()
     for number in range(jobs):
         server.publish(number, "running", importance=Importance.MOVE, size=size)
     for step in range(20):
+        await anyio.lowlevel.checkpoint()
         for number in range(jobs):
             server.publish(
                 number, f"progress {step}", importance=Importance.NEWEST, size=size
             )
     for number in range(jobs):
         server.publish(number, "success", size=size)
+
+
+async def fall_behind(server: WireServer) -> int:
+    """Publish until the only client is behind; say how many events that took."""
+    sent = 0
+    while backlog(server) < 64 * 1024:
+        server.publish(-1, "filler", size=10_000)
+        sent += 1
+        await anyio.lowlevel.checkpoint()
+    return sent
 
 
 async def receive_moves(client: WireClient, jobs: int) -> list[tuple[int, str]]:
@@ -340,11 +354,11 @@ async def receive_moves(client: WireClient, jobs: int) -> list[tuple[int, str]]:
 async def test_slow_reader_that_progresses_is_kept_and_sees_every_end() -> None:
     """Slow is no reason to be dropped, whatever ``send_stall`` says."""
     async with wire_server(
-        send_stall=0.8, ping_interval=0.5, ping_timeout=0.5
+        send_stall=1.5, ping_interval=1.0, ping_timeout=1.5
     ) as server:
         client = await server.watcher(receive_buffer=4096)
-        publish_jobs(server, 100, 2000)
-        await read_slowly(client, 3.0)
+        await publish_jobs(server, 100, 2000)
+        await read_slowly(client, 5.0)
         assert len(server.connections) == 1
         events = await receive_moves(client, 100)
         check_moves(events, 100)
@@ -357,7 +371,10 @@ async def test_running_gives_way_only_above_the_limit() -> None:
     """ADDED and the end are never dropped, RUNNING only when nothing else helps."""
     async with wire_server(send_queue_limit=650_000) as server:
         client = await server.watcher(receive_buffer=4096)
-        publish_jobs(server, 100, 2500)
+        fillers = await fall_behind(server)
+        await publish_jobs(server, 100, 2500)
+        for _ in range(fillers):
+            await client.receive()
         events = await receive_moves(client, 100)
         check_moves(events, 100)
         running = sum(what == "running" for _, what in events)
@@ -368,7 +385,10 @@ async def test_below_the_limit_running_is_kept() -> None:
     """A client that is behind but not over the limit sees every move."""
     async with wire_server() as server:
         client = await server.watcher(receive_buffer=4096)
-        publish_jobs(server, 100, 2500)
+        fillers = await fall_behind(server)
+        await publish_jobs(server, 100, 2500)
+        for _ in range(fillers):
+            await client.receive()
         events = await receive_moves(client, 100)
         check_moves(events, 100)
         assert sum(what == "running" for _, what in events) == 100
@@ -547,26 +567,24 @@ async def test_connections_over_the_limit_are_refused() -> None:
 async def test_shutdown_closes_with_1012_and_does_not_wait_for_a_stuck_client() -> None:
     """A client that does not read delays the end by ``close_timeout`` at most."""
     plugin, _ = gate_plugin()
-    async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(wire_server(plugin, close_timeout=0.5))
-        good = await WireClient.open(server.tcp)
-        stuck = await WireClient.open(server.tcp, receive_buffer=4096)
-        stack.callback(good.close)
-        stack.callback(stuck.close)
-        call = b'{"jsonrpc":"2.0","id":1,"method":"wire.blob","params":[100000]}'
-        await stuck.send_bytes(client_frame(TEXT, call) * 50)
-        await until(lambda: backlog(server) > 10**6)
-        ended = anyio.Event()
+    ended = anyio.Event()
 
-        async def say_goodbye() -> None:
-            assert await good.receive_close() == (1012, "The server restarts")
-            await good.send_bytes(client_frame(CLOSE, struct.pack("!H", 1012)))
-            await good.wait_end()
-            ended.set()
+    async def say_goodbye(client: WireClient) -> None:
+        assert await client.receive_close() == (1012, "The server restarts")
+        await client.send_bytes(client_frame(CLOSE, struct.pack("!H", 1012)))
+        await client.wait_end()
+        ended.set()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(say_goodbye)
+    async with anyio.create_task_group() as group:
+        async with wire_server(plugin, close_timeout=0.5) as server:
+            good = await WireClient.open(server.tcp)
+            stuck = await WireClient.open(server.tcp, receive_buffer=4096)
+            call = b'{"jsonrpc":"2.0","id":1,"method":"wire.blob","params":[100000]}'
+            await stuck.send_bytes(client_frame(TEXT, call) * 50)
+            await until(lambda: backlog(server) > 10**6)
+            group.start_soon(say_goodbye, good)
             start = time.monotonic()
-            await stack.aclose()
-        assert ended.is_set()
         assert time.monotonic() - start < 5
+        await ended.wait()
+    good.close()
+    stuck.close()

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from server_process import ServerProcess
 
+from middlewared.client.sync import Client
+
 #: Seconds a command may take before a test fails; far more than any needs.
 PATIENCE = 30.0
 
@@ -70,6 +72,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def client(server: ServerProcess) -> Iterator[Client]:
+    """Give a client that looks at what the commands did."""
+    with Client(server.socket_path) as connected:
+        yield connected
+
+
 Result = subprocess.CompletedProcess[str]
 
 
@@ -90,9 +99,12 @@ def document(server: ServerProcess, *words: str, stdin: str | None = None) -> An
     return json.loads(output(server, *words, "--json", stdin=stdin))
 
 
-def start_job(server: ServerProcess, *words: str) -> int:
-    """Start a job and give its id."""
-    return int(output(server, "call", *words))
+def newest(client: Client, method: str) -> dict[str, Any]:
+    """Give the record of the newest job of a method."""
+    options = {"order_by": ["-id"], "limit": 1}
+    (record,) = client.call("job.query", [["method", "=", method]], options)
+    assert isinstance(record, dict)
+    return record
 
 
 def spawn(
@@ -217,21 +229,23 @@ def test_wrong_usage(server: ServerProcess, words: tuple[str, ...]) -> None:
 
 def test_login(server: ServerProcess) -> None:
     """Over the network one logs in with a password, an API key or a token."""
-    password = server.admin_password or ""
     by_url = ("--url", server.url)
+    by_password = (*by_url, "--user", "admin", "--password-stdin")
+    password = f"{server.admin_password}\n"
     who = ("call", "auth.me", "--json")
     result = run(server, *by_url, *who)
     assert result.returncode == 1
     assert json.loads(result.stderr)["error"]["errname"] == "ENOTAUTHENTICATED"
     key = output(server, "key", "add", "admin", "laptop").strip()
-    token = output(server, "call", "auth.generate_token").strip()
+    make_token = ("call", "auth.generate_token", *by_password)
+    token = output(server, *make_token, stdin=password).strip()
     for login in (
-        ("--user", "admin", "--password-stdin"),
-        ("--api-key", key),
-        ("--api-key", key, "--user", "admin"),
-        ("--token", token),
+        by_password,
+        (*by_url, "--api-key", key),
+        (*by_url, "--api-key", key, "--user", "admin"),
+        (*by_url, "--token", token),
     ):
-        text = output(server, *who, *by_url, *login, stdin=f"{password}\n")
+        text = output(server, *who, *login, stdin=password)
         assert json.loads(text)["pw_name"] == "admin"
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from browser.relay import Relay
 from browser.rpc import Rpc, rpc_client
 from playwright.sync_api import Locator, Page, expect
-from server_process import ServerProcess
+from server_process import ADMIN_PASSWORD, ServerProcess
+
+import middlewared_dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
+STATIC = Path(middlewared_dashboard.__file__).parent / "static"
 XSS = "<img src=x onerror=\"document.title='owned'\"><b>bold</b>"
 
 
@@ -19,15 +23,13 @@ def log_in(
     page: Page,
     server: ServerProcess,
     *,
-    password: str | None = None,
+    password: str = ADMIN_PASSWORD,
     url: str | None = None,
 ) -> None:
     """Open the page, from *url* if given, and fill in its form."""
     page.goto(f"{url or server.url}/ui/")
     page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password", exact=True).last.fill(
-        password or server.admin_password
-    )
+    page.get_by_label("Password", exact=True).last.fill(password)
     page.get_by_role("button", name="Log in").click()
 
 
@@ -67,7 +69,7 @@ def test_wrong_password_is_told(page: Page, server: ServerProcess) -> None:
     """A wrong password shows an error and leaves the form to try again."""
     log_in(page, server, password="not it")
     expect(page.get_by_role("alert")).to_have_text("The credentials are not right.")
-    page.keyboard.type(server.admin_password)
+    page.keyboard.type(ADMIN_PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
 
@@ -185,7 +187,7 @@ def test_address_of_a_job_opens_it(page: Page, server: ServerProcess, rpc: Rpc) 
     job = rpc.call("demo.noop")
     page.goto(f"{server.url}/ui/#job={job}")
     page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password", exact=True).last.fill(server.admin_password)
+    page.get_by_label("Password", exact=True).last.fill(ADMIN_PASSWORD)
     page.keyboard.press("Enter")
     expect(details(page).get_by_role("heading", level=2)).to_have_text(
         f"demo.noop #{job}"
@@ -337,6 +339,16 @@ def test_text_of_jobs_is_never_markup(
     expect(section(page, "Result")).to_have_text(XSS)
     assert page.title() != "owned"
     assert page.locator("main img, main b").count() == 0
+
+
+def test_every_module_is_preloaded(page: Page, server: ServerProcess) -> None:
+    """The page names all of its modules, so that none waits for another."""
+    page.goto(f"{server.url}/ui/")
+    preloaded = page.locator("link[rel=modulepreload]").evaluate_all(
+        "links => links.map((link) => link.getAttribute('href'))"
+    )
+    there = [str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js")]
+    assert sorted(preloaded) == sorted(there)
 
 
 def test_dark_scheme_is_dark(page: Page, server: ServerProcess) -> None:

@@ -11,9 +11,9 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from server_process import ADMIN_PASSWORD, ServerProcess
 
 HERE = Path(__file__).parent
 MODULES = sorted(path.name for path in HERE.glob("*.test.mjs"))
@@ -41,14 +41,21 @@ def _installed(version: str) -> bool:
     return package.exists() and json.loads(package.read_text())["version"] == version
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Run one server for all files: starting takes long."""
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as server:
+        yield server
+
+
 @pytest.fixture
-def control(server_process: Any) -> Iterator[str]:
+def control(server: ServerProcess) -> Iterator[str]:
     """Let the tests in Node restart the server: POST /restart to this address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             """Do what the path says."""
-            {"/restart": server_process.restart}[self.path]()
+            {"/restart": server.restart}[self.path]()
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -56,22 +63,22 @@ def control(server_process: Any) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             """Say nothing: the output belongs to the tests in Node."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        yield f"http://127.0.0.1:{listener.server_port}"
+        listener.shutdown()
         thread.join()
 
 
 @pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize("module", MODULES)
-def test_client_in_node(module: str, server_process: Any, control: str) -> None:
+def test_client_in_node(module: str, server: ServerProcess, control: str) -> None:
     """Every promise of the client holds in Node, file by file."""
     environment = {
         **os.environ,
-        "MIDDLEWARED_WS_URL": server_process.ws_url,
-        "MIDDLEWARED_PASSWORD": server_process.admin_password,
+        "MIDDLEWARED_WS_URL": server.ws_url,
+        "MIDDLEWARED_PASSWORD": ADMIN_PASSWORD,
         "MIDDLEWARED_CONTROL": control,
     }
     command = ["node", "--test", "--test-reporter=spec", module]

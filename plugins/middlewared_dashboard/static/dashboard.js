@@ -91,7 +91,9 @@ export class Dashboard {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    const typing = /** @type {Element} */ (event.target).matches("input:not([type=radio])");
+    const typing = /** @type {Element} */ (event.target).matches(
+      "input:not([type=radio])",
+    );
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "/" && !typing) {
       event.preventDefault();

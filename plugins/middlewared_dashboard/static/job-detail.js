@@ -30,7 +30,7 @@ export class JobDetail {
   #times = new Facts();
   #error = new Section("Error", { class: "error-text" });
   #result = new Section("Result", { class: "code" });
-  #exception = new Section("Traceback", { class: "code" });
+  #exception = new Section("Traceback", { class: "code verbatim" });
   #arguments = new Section("Arguments", { class: "code" });
   #abort;
   #log;

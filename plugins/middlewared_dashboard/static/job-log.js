@@ -17,7 +17,7 @@ const KEPT = 4 * TAIL;
 export class JobLog {
   #client;
   #pre = h("pre", {
-    class: "code log",
+    class: "code verbatim log",
     tabindex: "0",
     role: "log",
     "aria-label": "Log",

@@ -4,6 +4,8 @@ import datetime as dt
 import re
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from middlewared import ValidationErrors
@@ -83,6 +85,18 @@ async def test_key_is_narrowed_to_roles(world: Any) -> None:
     assert session.credentials.roles == set()
 
 
+async def test_narrow_key_stays_narrow_after_a_restart(run: Any) -> None:
+    """What a key was narrowed to is kept in the table."""
+    async with run() as world:
+        await world.user("ann", "POOL_READ", "JOB_USER", password=None)
+        key = await create(world, roles=["JOB_USER"])
+    async with run() as world:
+        session = world.connect()
+        assert await session.context.call("auth.login_with_api_key", key["key"])
+        assert session.credentials.roles == {"JOB_USER"}
+        assert (await world.call("api_key.query"))[0]["roles"] == ["JOB_USER"]
+
+
 async def test_key_of_an_admin_may_be_limited(world: Any) -> None:
     """A full admin's key can have any role that exists, and then only that."""
     await world.user("ann", "FULL_ADMIN", password=None)
@@ -99,6 +113,25 @@ async def test_unfit_roles_are_refused(world: Any) -> None:
         await create(world, roles=["X"])
     with pytest.raises(ValidationErrors, match="'ann' does not have POOL_READ"):
         await create(world, roles=["POOL_READ", "JOB_USER"])
+
+
+async def test_key_for_an_account_that_goes_meanwhile(world: Any) -> None:
+    """No key is made for an account that is removed while it is derived."""
+    number = await world.user("ann", password=None)
+    outcomes: list[str] = []
+
+    async def make() -> None:
+        try:
+            await create(world)
+        except ValidationErrors as exc:
+            outcomes.append(exc.errors[0].text)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(make)
+        await anyio.lowlevel.checkpoint()
+        await world.call("user.delete", number)
+    assert outcomes == ["there is no account 'ann'"]
+    assert await world.context.database.read("SELECT * FROM api_keys") == []
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 256])

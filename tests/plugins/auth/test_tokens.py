@@ -292,6 +292,30 @@ async def test_memory_for_tokens_is_bounded(run: Any) -> None:
         ]
 
 
+async def test_tokens_that_are_over_make_room_first(run: Any) -> None:
+    """A full memory drops what is over before what is still good."""
+    async with run(max_tokens=2) as world:
+        await world.user("ann")
+        good = await generate(world, 600, {}, True, True)
+        await generate(world, 10, {}, True, True)
+        world.clock.advance(11)
+        later = await generate(world, 600, {}, True, True)
+        assert await works(world, good)
+        assert await works(world, later)
+
+
+async def test_ended_logins_are_forgotten_with_their_tokens(run: Any) -> None:
+    """A logout is remembered no longer than a token of it could live."""
+    async with run() as world:
+        await world.user("ann")
+        sql = "SELECT count(*) FROM ended_logins"
+        for days in (0, 31, 1):
+            world.clock.advance(days * 86_400)
+            await (await world.log_in("ann")).context.call("auth.logout")
+        assert await world.context.database.read(sql) == [(2,)]
+        assert len(world.get(Tokens)._ended) == 2
+
+
 async def test_memory_for_sliding_is_bounded(run: Any) -> None:
     """Past the limit the token used least recently falls back to its first time."""
     async with run(max_tokens=1) as world:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from middlewared import CallError, ValidationErrors
@@ -244,3 +246,64 @@ async def test_queries_take_filters_and_options(world: Any) -> None:
     with pytest.raises(ValidationErrors) as info:
         await world.call("user.query", [], {"limit": 10_001})
     assert refusal(info)[0] == "options.limit"
+
+
+async def test_one_name_is_given_once(world: Any) -> None:
+    """Of accounts made at the same moment with one name, one is made."""
+    outcomes: list[str] = []
+
+    async def create() -> None:
+        try:
+            await world.user("ann")
+        except ValidationErrors as exc:
+            outcomes.append(exc.errors[0].text)
+        else:
+            outcomes.append("made")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(create)
+    taken = "there is an account 'ann' already"
+    assert sorted(outcomes) == ["made", taken, taken]
+
+
+async def test_one_of_two_new_passwords_wins(world: Any) -> None:
+    """Two changes that start from the same password do not both succeed."""
+    await world.user("ann", "FULL_ADMIN")
+    sessions = [await world.log_in("ann") for _ in range(2)]
+    outcomes: list[str] = []
+
+    async def change(session: ClientSession, word: str) -> None:
+        data = {"username": "ann", "old_password": "pw", "new_password": word}
+        try:
+            await session.context.call("user.set_password", data)
+        except (CallError, ValidationErrors) as exc:
+            outcomes.append(str(exc))
+        else:
+            outcomes.append(f"set {word}")
+
+    async with anyio.create_task_group() as group:
+        for number, session in enumerate(sessions):
+            group.start_soon(change, session, f"new{number}")
+    won, lost = sorted(outcomes, reverse=True)
+    assert "meanwhile" in lost or "is not the password" in lost
+    await world.log_in("ann", won.removeprefix("set "))
+
+
+async def test_password_of_an_account_that_goes_meanwhile(world: Any) -> None:
+    """A password that is set while its account is removed is refused."""
+    number = await world.user("ann")
+    outcomes: list[str] = []
+
+    async def change() -> None:
+        data = {"username": "ann", "new_password": "new"}
+        try:
+            await world.call("user.set_password", data)
+        except ValidationErrors as exc:
+            outcomes.append(exc.errors[0].text)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(change)
+        await anyio.lowlevel.checkpoint()
+        await world.call("user.delete", number)
+    assert outcomes == ["there is no account 'ann'"]

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.plugins.jobs.stage import World, running_world
-from tests.plugins.jobs.wire import Wire
+from jobs_stage import World, running_world
+from jobs_wire import Wire
 
 
 @pytest.fixture

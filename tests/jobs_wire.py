@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 JOBS = "core.get_jobs"
 FINAL = ("SUCCESS", "FAILED", "ABORTED")
 #: Seconds after which a wait for something that must come has failed.
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 Frame = dict[str, Any]
 T = TypeVar("T")
@@ -178,6 +178,7 @@ class Wire:
 
     async def event(self, job: int, *states: str) -> dict[str, Any]:
         """Wait for an event that shows a job in one of the states; give the item."""
+
         def look() -> dict[str, Any] | None:
             items = (event["fields"] for event in self._events.get(job, ()))
             return next((item for item in items if item["state"] in states), None)

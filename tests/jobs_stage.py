@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+from jobs_wire import PATIENCE, Wire, open_wire
 
 from middlewared import Plugin
 from middlewared.testing import RunningServer, running_server
 from middlewared_auth import JOB_USER
 from middlewared_jobs import Job, job
-from tests.plugins.jobs.wire import PATIENCE, Wire, open_wire
 
 USERS = (JOB_USER,)
 
@@ -198,13 +198,17 @@ class World:
 
 @contextlib.asynccontextmanager
 async def running_world(
-    *plugins: Plugin, data_dir: Path | None = None, **settings: Any
+    *plugins: Plugin,
+    data_dir: Path | None = None,
+    kernel: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """Run a server with the stage's jobs and *plugins*.
 
     Args:
         plugins: declared in the test.
         data_dir: a temporary folder by default.
+        kernel: settings of the kernel.
         settings: of the table ``jobs``.
     """
     stage = Stage()
@@ -213,7 +217,7 @@ async def running_world(
         *plugins,
         data_dir=data_dir,
         tables={"jobs": settings},
-        interrupt_grace=0.05,
+        **{"interrupt_grace": 0.05, **(kernel or {})},
     ) as server:
         try:
             yield World(server, stage)

@@ -1,0 +1,298 @@
+"""Writes the reference pages from what the code declares.
+
+Each public function gives one page's Markdown; cog puts it between its marks. Only the
+plugins of this repository are described, whatever else is installed.
+"""
+
+import ast
+import errno
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from words import Structs, fields_of, markdown, table, type_words
+
+from middlewared import ejson
+from middlewared import errors as kernel_errors
+from middlewared.access import Access
+from middlewared.errors import CUSTOM_ERRNOS, RpcError
+from middlewared.loader import find_plugins, in_start_order
+from middlewared.plugin import Method, Plugin
+from middlewared.settings import PREFIX, Settings
+from middlewared_jobs import JobFunction
+
+__all__ = ["errors", "events", "methods", "plugins", "settings"]
+
+E = TypeVar("E", bound=Exception)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Defaults that depend on the machine, in words.
+MACHINE_DEFAULTS = {
+    "data_dir": "`/var/lib/middlewared` for root, else `~/.local/share/middlewared`",
+    "demo.allowed_paths": "the standard library's folder and `/usr/lib/python3`",
+}
+
+#: What an error number of the operating system means when this server sends it.
+ERRNO_MEANINGS = {
+    "EACCES": "The login lacks the role, or may not do this at all.",
+    "EBUSY": "Not now: the lock, the queue or a limit is full, or the server stops.",
+    "ECANCELED": "The job that was waited for was aborted; the text says by whom.",
+    "EDQUOT": "The connection has too many subscriptions.",
+    "EEXIST": "Something with this name exists already.",
+    "EFAULT": "The default of `CallError`: it did not work, the text says why.",
+    "EFBIG": "The query would read too many jobs; narrow it.",
+    "EINVAL": "A value cannot be used. Also exceptions that are no `CallError`.",
+    "EIO": "The job could not be written to the database; there is no job.",
+    "EMSGSIZE": "The answer is larger than one message to a client may be.",
+    "ENOENT": "There is no such job, account, key or file.",
+    "EOPNOTSUPP": "The server does not have what was asked for.",
+    "EPERM": "The job belongs to somebody else, or cannot be aborted now.",
+    "ETIMEDOUT": "The patterns of a query took longer than their budget.",
+}
+
+
+def plugins() -> list[Plugin]:
+    """Load the plugins of this repository, in the order they start."""
+    own = {folder.name for folder in (ROOT / "plugins").glob("middlewared_*")}
+    found = in_start_order(find_plugins())
+    return [plugin for plugin in found if f"middlewared_{plugin.name}" in own]
+
+
+def _who(access: Access) -> str:
+    """Say who may use something."""
+    if access.public:
+        return "For everybody, also before login."
+    if access.authenticated:
+        return "For every login."
+    if not access.roles:
+        return "For full admins."
+    roles = " or ".join(f"`{role}`" for role in sorted(access.roles))
+    return f"For {roles}, and full admins."
+
+
+# Methods
+
+
+def methods() -> str:
+    """Describe every method, by namespace, and the objects they speak of."""
+    found = {
+        name: method for plugin in plugins() for name, method in plugin.methods.items()
+    }
+    structs = Structs()
+    parts: list[str] = []
+    namespace = ""
+    for name, method in sorted(found.items()):
+        if name.rpartition(".")[0] != namespace:
+            namespace = name.rpartition(".")[0]
+            parts.append(f"## {namespace}")
+        parts += _method(method, structs)
+    parts += _objects(structs)
+    return "\n\n".join(parts)
+
+
+def _method(method: Method, structs: Structs) -> Iterator[str]:
+    yield f"### `{method.name}`"
+    yield f"`{method.name}({', '.join(_signature(method))})`"
+    yield _who(method.access)
+    yield markdown(method.doc)
+    if isinstance(method.deferred, JobFunction):
+        yield _job_words(method.deferred)
+    params = method.params
+    rows = [
+        [f"`{name}`", structs.words(kind), _default(default)]
+        for name, kind, default in zip(
+            params.names, params.types, params.defaults, strict=True
+        )
+    ]
+    if rows:
+        yield table(["param", "type", "default"], rows)
+    yield f"Returns {structs.words(method.results.kind)}."
+
+
+def _signature(method: Method) -> Iterator[str]:
+    params = method.params
+    for name, default in zip(params.names, params.defaults, strict=True):
+        required = default is msgspec.UNSET
+        yield name if required else f"{name}={ejson.encode(default).decode()}"
+
+
+def _default(default: Any) -> str:
+    if default is msgspec.UNSET:
+        return "required"
+    return f"`{ejson.encode(default).decode()}`"
+
+
+def _job_words(function: JobFunction[Any]) -> str:
+    """Say in one sentence how the jobs of a method are run."""
+    spec = function.spec
+    traits = ["runs in a thread" if spec.thread else "runs in the loop"]
+    if spec.abortable:
+        traits.append("may be aborted while it runs")
+    if spec.logs:
+        traits.append("has a log")
+    if spec.transient:
+        traits.append("is transient")
+    if spec.lock is not None:
+        traits.append(f"takes the lock `{spec.lock._text}`")  # nobody else needs it
+    return f"A job: {', '.join(traits)}."
+
+
+def _objects(structs: Structs) -> Iterator[str]:
+    """Describe the structs that a page spoke of, and those that they speak of."""
+    yield "## Objects"
+    yield from structs.sections()
+
+
+# Events
+
+
+def events() -> str:
+    """Describe every collection and every source, with the fields of their items."""
+    structs = Structs()
+    parts: list[str] = []
+    for plugin in plugins():
+        for collection in plugin.collections:
+            parts += [
+                f"## `{collection.name}`",
+                markdown(collection.doc),
+                _who(collection.access),
+                f"Items are {structs.words(collection.item)}.",
+            ]
+        for source in plugin.sources:
+            parts += [
+                f"## `{source.name}`",
+                markdown(source.doc),
+                _who(source.access),
+                f"Takes arguments: `{source.name}:{{...}}` with the keys of "
+                f"{structs.words(source.arguments)}.",
+                f"Items are {structs.words(source.item)}.",
+            ]
+    parts += _objects(structs)
+    return "\n\n".join(parts)
+
+
+# Settings
+
+
+def settings() -> str:
+    """Describe the settings of the kernel and the table of each plugin."""
+    parts = ["## Kernel", markdown(inspect.getdoc(Settings) or "")]
+    parts.append(_settings_table(Settings, ""))
+    for plugin in plugins():
+        if plugin.settings is not None:
+            parts += [
+                f"## Table `{plugin.name}`",
+                markdown(inspect.getdoc(plugin.settings) or ""),
+                _settings_table(plugin.settings, plugin.name),
+            ]
+    return "\n\n".join(parts)
+
+
+def _settings_table(kind: type[msgspec.Struct], table_name: str) -> str:
+    rows = []
+    for field in fields_of(kind):
+        if kind is Settings and field.name == "tables":
+            continue
+        key = f"{table_name}.{field.name}" if table_name else field.name
+        rows.append(
+            [
+                f"`{field.name}`",
+                type_words(field.type),
+                MACHINE_DEFAULTS.get(key) or _default(_fixed_default(key, field)),
+                f"`{PREFIX}{key.upper().replace('.', '__')}`",
+                field.description,
+            ]
+        )
+    return table(["setting", "type", "default", "variable", "what it is"], rows)
+
+
+def _fixed_default(key: str, field: Any) -> Any:
+    """Give a default that is the same everywhere."""
+    if field.default is msgspec.NODEFAULT:
+        raise ValueError(f"{key}: say its default in MACHINE_DEFAULTS")
+    return field.default
+
+
+# Errors
+
+
+def errors() -> str:
+    """Describe the codes, the error numbers, and what stops a start."""
+    return "\n\n".join(
+        [
+            "## Codes",
+            table(["code", "message", "class", "when"], _codes()),
+            "## Error numbers of the operating system",
+            table(["number", "name", "when"], _errnos()),
+            "## Error numbers of the protocol",
+            _custom_errnos(),
+        ]
+    )
+
+
+def _classes(root: type[E]) -> list[type[E]]:
+    """List the classes of the kernel's error tree below one of them."""
+    found = (getattr(kernel_errors, name) for name in kernel_errors.__all__)
+    return [kind for kind in found if inspect.isclass(kind) and issubclass(kind, root)]
+
+
+def _codes() -> list[list[str]]:
+    rows = []
+    for kind in _classes(RpcError):
+        if kind is RpcError:
+            continue
+        own = "message" in vars(kind) or kind.__base__ is not RpcError
+        rows.append(
+            [
+                f"`{kind.code}`",
+                f"`{kind.message}`" if own else "names the limit",
+                f"`{kind.__name__}`",
+                markdown((inspect.getdoc(kind) or "").partition("\n")[0]),
+            ]
+        )
+    return sorted(rows)
+
+
+def used_errnos() -> set[str]:
+    """Collect the names of the error numbers that the sources mention."""
+    names = {"EINVAL", "EFAULT"}  # what other exceptions and CallError have
+    for folder in ("middlewared", "plugins"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if _is_errno(node):
+                    names.add(node.attr)  # type: ignore[attr-defined]  # checked
+    return names - {"EADDRINUSE", "E2BIG"}
+
+
+def _is_errno(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("errno", "_errno")
+        and node.attr.startswith("E")
+    )
+
+
+def _errnos() -> list[list[str]]:
+    used = used_errnos()
+    for name in used ^ set(ERRNO_MEANINGS):
+        raise ValueError(f"{name} is sent or explained, not both")
+    numbers = sorted((getattr(errno, name), name) for name in used)
+    return [[f"{n}", f"`{name}`", ERRNO_MEANINGS[name]] for n, name in numbers]
+
+
+def _custom_errnos() -> str:
+    rows = [
+        [
+            f"{number}",
+            f"`{name}`",
+            "The method needs a login." if name == "ENOTAUTHENTICATED" else "",
+        ]
+        for number, name in CUSTOM_ERRNOS.items()
+    ]
+    return table(["number", "name", "when"], rows)
+
+

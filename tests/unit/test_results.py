@@ -1,0 +1,226 @@
+"""Results: straight to the encoder, or through one pass, decided by the type."""
+
+import collections.abc as c
+import dataclasses
+import datetime as dt
+import enum
+import json
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+
+import msgspec
+import pytest
+
+from middlewared import Date, Secret
+from middlewared.ejson import EncodingError
+from middlewared.results import Results, holds_secret
+
+T = TypeVar("T")
+WHEN = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Plain(msgspec.Struct):
+    name: str
+    sizes: list[int]
+    when: Date
+    raw: msgspec.Raw
+    colour: Colour = Colour.RED
+    next: "Plain | None" = None
+
+
+class Dated(msgspec.Struct):
+    inner: list["Dated | None"]
+    when: dt.datetime
+
+
+class Hidden(msgspec.Struct):
+    key: Secret[str]
+
+
+class Box(msgspec.Struct, Generic[T]):
+    content: T
+    key: Secret[str]
+
+
+class Row(TypedDict):
+    name: str
+
+
+class DatedRow(TypedDict):
+    when: dt.date
+
+
+class Pair(NamedTuple):
+    a: int
+    b: dt.time
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+@dataclasses.dataclass
+class DatedPoint:
+    when: dt.datetime
+
+
+STRAIGHT = [
+    None,
+    bool,
+    int,
+    str,
+    str | None,
+    list[str],
+    tuple[int, ...],
+    dict[str, list[int]],
+    c.Sequence[int],
+    c.Mapping[str, int],
+    Literal["a", 1],
+    Annotated[int, msgspec.Meta(gt=0)],
+    Colour,
+    Plain,
+    list[Plain] | None,
+    Row,
+    Point,
+    Date,
+]
+PASS = [
+    Any,
+    object,
+    float,
+    list[float],
+    bytes,
+    dt.datetime,
+    dt.date | None,
+    dict[str, dt.time],
+    set,
+    set[int],
+    frozenset[str],
+    c.Set[int],
+    c.Collection[str],
+    c.Iterable[str],
+    list,
+    dict,
+    tuple,
+    Secret[str],
+    list[Secret[str]],
+    Annotated[float, msgspec.Meta(gt=0)],
+    Dated,
+    list[Dated],
+    Hidden,
+    Box[int],
+    DatedRow,
+    DatedPoint,
+    Pair,
+    T,
+]
+
+
+@pytest.mark.parametrize("kind", STRAIGHT, ids=str)
+def test_straight(kind: Any) -> None:
+    """What msgspec writes as the wire has it needs no pass."""
+    assert not Results(kind)._pass
+
+
+@pytest.mark.parametrize("kind", PASS, ids=str)
+def test_pass(kind: Any) -> None:
+    """What may hold a date, a set, a secret, a NaN or anything goes through it."""
+    assert Results(kind)._pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds"),
+    [
+        (Secret, True),
+        (Secret[str], True),
+        (Secret[str] | None, True),
+        (list[dict[str, Secret[int]]], True),
+        (Annotated[Secret[str], msgspec.Meta(description="d")], True),
+        (Hidden, True),
+        (list[Hidden], True),
+        (Box[int], True),
+        (Plain, False),
+        (Dated, False),
+        (str, False),
+        (Literal["Secret"], False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_holds_secret(kind: Any, holds: bool) -> None:
+    """A secret is found at any depth, and recursive types end."""
+    assert holds_secret(kind) is holds
+    assert Results(kind).secret is holds
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "wire"),
+    [
+        (int, 5, 5),
+        (type(None), None, None),
+        (
+            Plain,
+            Plain("a", [1], Date(0), msgspec.Raw(b"[2]")),
+            {
+                "name": "a",
+                "sizes": [1],
+                "when": {"$date": 0},
+                "raw": [2],
+                "colour": "red",
+                "next": None,
+            },
+        ),
+        (dt.datetime, WHEN, {"$date": 0}),
+        (set[int], {1}, {"$set": [1]}),
+        (c.Set[int], frozenset({1}), {"$set": [1]}),
+        (Dated, Dated([], WHEN), {"inner": [], "when": {"$date": 0}}),
+        (DatedPoint, DatedPoint(WHEN), {"when": {"$date": 0}}),
+        (
+            DatedRow,
+            {"when": WHEN.date()},
+            {"when": {"$type": "date", "$value": "1970-01-01"}},
+        ),
+        (Hidden, Hidden(Secret("x")), {"key": "x"}),
+        (Box[set[int]], Box({1}, Secret("x")), {"content": {"$set": [1]}, "key": "x"}),
+        (Any, {"a": (WHEN,)}, {"a": [{"$date": 0}]}),
+        (Pair, Pair(1, dt.time(1)), [1, {"$time": "01:00:00"}]),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_encode(kind: Any, value: Any, wire: Any) -> None:
+    """Whoever made the call gets the whole result, secrets in clear."""
+    assert json.loads(Results(kind).encode(value)) == wire
+
+
+def test_redacted() -> None:
+    """Everybody else gets it without its secrets."""
+    shown = Results(list[Hidden]).encode([Hidden(Secret("x"))], clear=False)
+    assert json.loads(shown) == [{"key": "********"}]
+
+
+def test_handler_that_breaks_its_promise() -> None:
+    """What the encoder cannot write is written the complete way, or refused there."""
+    assert Results(str).encode(Secret("x"), clear=False) == b'"********"'
+    assert Results(str).encode({1: Secret("x")}) == b'{"1":"x"}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (float, float("nan")),
+        (list[float], [float("inf")]),
+        (Any, object()),
+        (int, object()),
+        (str, "\ud800"),
+        (dict[str, int], {(1, 2): 3}),
+    ],
+    ids=str,
+)
+def test_without_a_form(kind: Any, value: Any) -> None:
+    """What JSON cannot hold is one kind of error, whichever way it goes."""
+    with pytest.raises(EncodingError):
+        Results(kind).encode(value)
