@@ -116,13 +116,20 @@ def _signature(method: Method) -> Iterator[str]:
     params = method.params
     for name, default in zip(params.names, params.defaults, strict=True):
         required = default is msgspec.UNSET
-        yield name if required else f"{name}={ejson.encode(default).decode()}"
+        yield name if required else f"{name}={_json(default)}"
 
 
 def _default(default: Any) -> str:
     if default is msgspec.UNSET:
         return "required"
-    return f"`{ejson.encode(default).decode()}`"
+    return f"`{_json(default)}`"
+
+
+def _json(default: Any) -> str:
+    """Write a default; a struct that has only defaults itself is empty."""
+    if isinstance(default, msgspec.Struct) and default == type(default)():
+        return "{}"
+    return ejson.encode(default).decode()
 
 
 def _job_words(function: JobFunction[Any]) -> str:
@@ -294,5 +301,3 @@ def _custom_errnos() -> str:
         for number, name in CUSTOM_ERRNOS.items()
     ]
     return table(["number", "name", "when"], rows)
-
-

@@ -83,6 +83,10 @@ class _Protocol(ServerProtocol):
             reason = self.text
         super().fail(code, reason)
 
+    def refuse(self, code: int, reason: str) -> None:
+        """Fail the connection for a reason of our own."""
+        super().fail(code, reason)
+
 
 def _size_text(limit: int) -> str:
     return f"{limit // 1024} kB" if limit >= 1024 else f"{limit} bytes"  # noqa: PLR2004
@@ -312,7 +316,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, code: int, reason: str) -> None:
         self._deaf = True
-        self._ws.fail(code, reason)
+        self._ws.refuse(code, reason)
         self._send_protocol_data()
 
     # Sending.

@@ -42,10 +42,12 @@ class Deferred(Generic[H]):
 
     Attributes:
         handler: the author's function.
+        read_roles: roles whose holders may see the runs of others.
     """
 
-    def __init__(self, handler: H) -> None:
+    def __init__(self, handler: H, read_roles: frozenset[str] = frozenset()) -> None:
         self.handler = handler
+        self.read_roles = read_roles
 
 
 F = TypeVar("F", bound=Callable[..., Any] | Deferred[Any])

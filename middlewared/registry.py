@@ -45,4 +45,6 @@ class Registry:
     @property
     def roles(self) -> frozenset[str]:
         """Every role that some method names, besides FULL_ADMIN."""
-        return frozenset().union(*(m.access.roles for m in self.methods.values()))
+        named = [method.access.roles for method in self.methods.values()]
+        named += [m.deferred.read_roles for m in self.methods.values() if m.deferred]
+        return frozenset().union(*named)

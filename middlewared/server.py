@@ -66,6 +66,10 @@ class _HttpProtocol(H11Protocol):
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._disarm()
         super().handle_websocket_upgrade(event)
+        # A client that did not wait for our answer: uvicorn would lose what it sent.
+        rest, _ = self.conn.trailing_data
+        if rest:
+            self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # a Connection by now
 
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -84,6 +84,7 @@ class ClientSession(Subscriber):
         options: what ``core.set_options`` set.
         context: first parameter of the handlers this session calls.
         calls: calls in flight that hold a slot.
+        closed: the client is gone.
         undispatched: bytes of batches that wait their turn.
         waiting: what to run when a slot is free, in order.
     """
@@ -93,6 +94,7 @@ class ClientSession(Subscriber):
         "_logout",
         "_outbound",
         "calls",
+        "closed",
         "context",
         "credentials",
         "id",
@@ -112,6 +114,7 @@ class ClientSession(Subscriber):
         self.options = Options()
         self.subscriptions: dict[str, Subscription] = {}
         self.calls = 0
+        self.closed = False
         self.undispatched = 0
         self.waiting: deque[Callable[[], None]] = deque()
         self._outbound = outbound
@@ -120,7 +123,12 @@ class ClientSession(Subscriber):
         self.context = Context(services, self, None)
 
     def login(self, credentials: Credentials | None) -> None:
-        """Replace the credentials; None logs out and ends all subscriptions."""
+        """Replace the credentials; None logs out and ends all subscriptions.
+
+        Nothing happens once the client is gone: a login may end after its client.
+        """
+        if self.closed:
+            return
         for callback in self._logout:
             callback()
         self._logout.clear()
@@ -136,6 +144,7 @@ class ClientSession(Subscriber):
 
     def close(self) -> None:
         """Forget the client: its calls go on, its subscriptions end."""
+        self.closed = True
         for callback in self._logout:
             callback()
         self._logout.clear()

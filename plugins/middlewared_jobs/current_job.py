@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from middlewared import CallError, Context
-from middlewared_jobs.joblog import JobLog, silent_logger
+from middlewared_jobs.joblog import SILENT, JobLog
 from middlewared_jobs.progress import next_progress
 from middlewared_jobs.record import (
     CoreGetJobsItemCredentials,
@@ -38,7 +38,7 @@ class Job:
         self, record: JobRecord, context: Context, changed: Callable[[], None]
     ) -> None:
         self.context = context
-        self.log: logging.Logger = silent_logger()
+        self.log: logging.Logger = SILENT
         self.aborted = False
         self._log: JobLog | None = None
         self._record = record

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from middlewared.access import Origin
+from middlewared import CallError, Context, Origin
 from middlewared.context import Services
 from middlewared_auth import Tokens
+from middlewared_jobs.access import check_readable
 from middlewared_jobs.jobs import Jobs
 
 __all__ = ["ROUTE"]
@@ -37,6 +38,11 @@ async def download(request: Request) -> Response:
     record = await services.get(Jobs).get(number)
     if record is None:
         return _refuse(404, f"Job {number} does not exist")
+    try:
+        # What a token is for is chosen by who asks for it: it proves no right.
+        check_readable(Context(services, None, who), record)
+    except CallError as exc:
+        return _refuse(403, exc.text)
     path = anyio.Path(record.logs_path or "")
     if record.logs_path is None or not await path.is_file():
         return _refuse(410, "Log file was removed")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["JobLog", "excerpt", "log_size", "read_chunk", "silent_logger"]
+__all__ = ["SILENT", "JobLog", "excerpt", "log_size", "read_chunk"]
 
 EDGE_LINES = 10
 MAX_LINE = 1024
@@ -68,11 +68,14 @@ class JobLog:
         self._text.close()
 
 
-def silent_logger() -> logging.Logger:
-    """Make the logger of a job without a log: it drops everything."""
+def _make_silent() -> logging.Logger:
     logger = logging.Logger("job without a log")  # noqa: LOG001 - known to nobody else
     logger.addHandler(logging.NullHandler())
     return logger
+
+
+#: The logger of jobs without a log: it drops everything.
+SILENT = _make_silent()
 
 
 def log_size(path: Path) -> int:
@@ -143,6 +146,12 @@ def _fit(lines: list[str]) -> str:
     text = "".join(lines)
     if len(text.encode()) <= MAX_EXCERPT:
         return text
-    share = MAX_EXCERPT // len(lines) - 4
-    short = [line.encode()[:share].decode(errors="ignore") for line in lines]
-    return "".join(s if s.endswith("\n") else f"{s}…\n" for s in short)
+    share = MAX_EXCERPT // len(lines) - len("…\n".encode())
+    return "".join(_cut(line, share) for line in lines)
+
+
+def _cut(line: str, size: int) -> str:
+    encoded = line.encode()
+    if len(encoded) <= size:
+        return line
+    return f"{encoded[:size].decode(errors='ignore')}…\n"

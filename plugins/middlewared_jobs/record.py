@@ -144,7 +144,7 @@ class JobRecord(msgspec.Struct, kw_only=True):
     logs_path: str | None = None
     logs_excerpt: str | None = None
     progress: CoreGetJobsItemProgress = CoreGetJobsItemProgress()
-    result: msgspec.Raw = NULL
+    result: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
     result_encoding_error: EncodingFailure | None = None
     error: str | None = None
     exception: str | None = None

@@ -94,7 +94,7 @@ class JobFunction(Deferred[H]):
     """
 
     def __init__(self, handler: H, spec: JobSpec) -> None:
-        super().__init__(handler)
+        super().__init__(handler, spec.read_roles)
         self.spec = spec
         self.__doc__ = handler.__doc__
         self.__name__ = handler.__name__

@@ -7,7 +7,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 from server_process import ServerProcess
 
+from middlewared.client import JobFailed
 from middlewared.client.sync import Client
 
 #: Seconds a command may take before a test fails; far more than any needs.
@@ -158,6 +158,10 @@ class Terminal:
                     assert re.search(pattern, self.text), self.text
         return self.text
 
+    def write(self, text: str) -> None:
+        """Type something."""
+        os.write(self._master, text.encode())
+
     def finish(self) -> int:
         """Read to the end and give the exit code."""
         while select.select([self._master], [], [], PATIENCE)[0]:
@@ -173,23 +177,9 @@ class Terminal:
 
 
 def test_ping(server: ServerProcess) -> None:
-    """The server on this host is found through its data directory."""
+    """The server on this host is found through its data directory, others by URL."""
     assert re.fullmatch(r"pong \(\d+\.\d ms\)\n", output(server, "ping"))
-    assert document(server, "ping")["answer"] == "pong"
-
-
-def test_ping_by_url(server: ServerProcess) -> None:
-    """A URL, the address of the dashboard, HOST:PORT and a socket path all do."""
-    host_port = server.url.removeprefix("http://")
-    for url in (
-        server.url,
-        f"{server.url}/ui/",
-        server.ws_url,
-        host_port,
-        str(server.socket_path),
-        f"ws+unix://{server.socket_path}",
-    ):
-        assert "pong" in output(server, "--url", url, "ping")
+    assert document(server, "ping", "--url", f"{server.url}/ui/")["answer"] == "pong"
 
 
 def test_no_server(server: ServerProcess, tmp_path: Path) -> None:
@@ -207,16 +197,7 @@ def test_no_server(server: ServerProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("ping", "--url", "ftp://host"),
-        ("no-such-command",),
-        ("call",),
-        ("call", "core.ping", "--no-such-option"),
-        ("call", "core.ping", "-", "-"),
-        ("ping", "--password-stdin"),
-        ("job", "ls", "--state", "DONE"),
-        ("job", "show", "seven"),
-    ],
+    [("ping", "--url", "ftp://host"), ("no-such-command",), ("job", "show", "seven")],
     ids=" ".join,
 )
 def test_wrong_usage(server: ServerProcess, words: tuple[str, ...]) -> None:
@@ -233,9 +214,6 @@ def test_login(server: ServerProcess) -> None:
     by_password = (*by_url, "--user", "admin", "--password-stdin")
     password = f"{server.admin_password}\n"
     who = ("call", "auth.me", "--json")
-    result = run(server, *by_url, *who)
-    assert result.returncode == 1
-    assert json.loads(result.stderr)["error"]["errname"] == "ENOTAUTHENTICATED"
     key = output(server, "key", "add", "admin", "laptop").strip()
     make_token = ("call", "auth.generate_token", *by_password)
     token = output(server, *make_token, stdin=password).strip()
@@ -261,24 +239,23 @@ def test_login_from_the_environment(
     assert json.loads(text)["pw_name"] == "admin"
 
 
-def test_wrong_password(server: ServerProcess) -> None:
-    """Refused credentials are exit code 1 and one sentence."""
+def test_without_login(server: ServerProcess) -> None:
+    """Refused credentials are exit code 1; who has none is told how to log in."""
+    by_url = ("--url", server.url)
     result = run(
         server,
-        *("ping", "--url", server.url, "--user", "admin", "--password-stdin"),
+        *("ping", *by_url, "--user", "admin", "--password-stdin"),
         stdin="wrong\n",
     )
     assert (result.returncode, result.stderr) == (
         1,
         "middlewared: login failed: the server does not accept these credentials\n",
     )
-
-
-def test_hint_to_log_in(server: ServerProcess) -> None:
-    """Who is not logged in is told how to."""
-    result = run(server, "job", "ls", "--url", server.url)
+    result = run(server, "job", "ls", *by_url)
     assert result.returncode == 1
     assert "--api-key" in result.stderr
+    result = run(server, "job", "ls", *by_url, "--json")
+    assert json.loads(result.stderr)["error"]["errname"] == "ENOTAUTHENTICATED"
 
 
 # call
@@ -287,14 +264,9 @@ def test_hint_to_log_in(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("demo.noop", "text"), "text\n"),
-        (("demo.noop", "5"), "5\n"),
         (("demo.noop", "-5"), "-5\n"),
-        (("demo.noop", '"5"'), "5\n"),
-        (("demo.noop",), "null\n"),
-        (("demo.noop", '{"a": [1, "ü"]}'), '{\n  "a": [\n    1,\n    "ü"\n  ]\n}\n'),
-        (("demo.noop", '{"a": [1, "ü"]}', "--json"), '{"a":[1,"ü"]}\n'),
         (("demo.noop", "text", "--json"), '"text"\n'),
+        (("demo.noop", '{"a": [1, "ü"]}'), '{\n  "a": [\n    1,\n    "ü"\n  ]\n}\n'),
         (("core.ping",), "pong\n"),
     ],
 )
@@ -310,10 +282,10 @@ def test_param_from_stdin(server: ServerProcess) -> None:
     assert json.loads(text) == list(range(20_000))
 
 
-def test_job_without_j(server: ServerProcess) -> None:
+def test_job_without_j(server: ServerProcess, client: Client) -> None:
     """Without -j a job method prints the id of its job."""
-    job_id = start_job(server, "demo.noop")
-    assert document(server, "job", "show", str(job_id))["method"] == "demo.noop"
+    job_id = int(output(server, "call", "demo.noop", "5"))
+    assert client.attach(job_id).result() == 5
 
 
 def test_progress_off_a_terminal(server: ServerProcess) -> None:
@@ -332,12 +304,12 @@ def test_descriptions(server: ServerProcess) -> None:
         assert f"step {step} of 2" in result.stderr
 
 
-def test_quiet(server: ServerProcess) -> None:
+@pytest.mark.parametrize("option", ["-q", "--json"])
+def test_quiet(server: ServerProcess, option: str) -> None:
     """With -q or --json nothing but the result is written."""
-    for option in ("-q", "--json"):
-        result = run(server, "call", "-j", option, "demo.sleep", "0.1")
-        assert result.stderr == ""
-        assert float(result.stdout) >= 0.1
+    result = run(server, "call", "-j", option, "demo.sleep", "0.1")
+    assert result.stderr == ""
+    assert float(result.stdout) >= 0.1
 
 
 def test_progress_bar(server: ServerProcess) -> None:
@@ -352,8 +324,8 @@ def test_progress_bar(server: ServerProcess) -> None:
         assert float(stdout.read()) >= 1.5
     for part in ("━", "demo.sleep", "100%", "✔", "step 10 of 10"):
         assert part in terminal.text
-    assert re.search(r"1\.[5-9]s|2\.\ds", terminal.text)
-    # The cursor is visible again.
+    # The time is there, and the cursor visible again.
+    assert re.search(r"\d\.\ds", terminal.text)
     assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l")
 
 
@@ -387,15 +359,15 @@ def test_call_error(server: ServerProcess) -> None:
     )
 
 
-def test_refused_params(server: ServerProcess) -> None:
+def test_refused_params(server: ServerProcess, client: Client) -> None:
     """Params that do not fit are listed; with and without -j no job is made."""
-    before = document(server, "job", "ls", "--limit", "1")
+    before = client.call("core.get_jobs", [], {"count": True})
     for option in ((), ("-j",)):
         result = run(server, "call", *option, "demo.sleep", "long", "0")
         assert result.returncode == 1
         assert "does not accept these params\n" in result.stderr
         assert re.search(r"\n  (seconds|steps): ", result.stderr)
-    assert document(server, "job", "ls", "--limit", "1") == before
+    assert client.call("core.get_jobs", [], {"count": True}) == before
 
 
 def test_unknown_method(server: ServerProcess) -> None:
@@ -406,7 +378,7 @@ def test_unknown_method(server: ServerProcess) -> None:
     assert "middlewared methods" in result.stderr
 
 
-def test_failed_job(server: ServerProcess) -> None:
+def test_failed_job(server: ServerProcess, client: Client) -> None:
     """A failed job is exit code 1; --json has job, state and traceback."""
     result = run(server, "call", "-j", "--json", "demo.fail", "boom", "13")
     error = json.loads(result.stderr)["error"]
@@ -414,7 +386,7 @@ def test_failed_job(server: ServerProcess) -> None:
     assert error["state"] == "FAILED"
     assert error["errname"] == "EACCES"
     assert "Traceback" in error["exception"]
-    assert document(server, "job", "show", str(error["job"]))["state"] == "FAILED"
+    assert client.call("job.get", error["job"])["state"] == "FAILED"
 
 
 def test_result_that_cannot_be_sent(server: ServerProcess) -> None:
@@ -430,21 +402,7 @@ def test_transient_job(server: ServerProcess) -> None:
     assert output(server, "call", "-j", "demo.transient", "0.2") == "null\n"
 
 
-def test_aborted_job(server: ServerProcess) -> None:
-    """A job that somebody aborts is exit code 4 for who waits."""
-    job_id = start_job(server, "demo.sleep", "60")
-    waiting = spawn(
-        server, "job", "wait", str(job_id), stderr=subprocess.PIPE, stdin=-3
-    )
-    assert waiting.stderr is not None
-    with waiting.stderr as stderr:
-        assert "RUNNING" in stderr.readline()
-        output(server, "job", "abort", str(job_id))
-        assert f"job {job_id} was aborted" in stderr.read()
-    assert waiting.wait(PATIENCE) == 4
-
-
-def test_interrupt(server: ServerProcess) -> None:
+def test_interrupt(server: ServerProcess, client: Client) -> None:
     """Ctrl-C leaves the job running, says how to abort it, and is exit code 130."""
     call = spawn(server, "call", "-j", "demo.sleep", "60", stderr=subprocess.PIPE)
     assert call.stderr is not None
@@ -455,20 +413,21 @@ def test_interrupt(server: ServerProcess) -> None:
         call.send_signal(signal.SIGINT)
         words = stderr.read()
     assert call.wait(PATIENCE) == 130
-    job_id = re.search(r"middlewared job abort (\d+)", words)
-    assert job_id is not None, words
     assert "Traceback" not in words
-    assert document(server, "job", "show", job_id[1])["state"] == "RUNNING"
-    output(server, "job", "abort", job_id[1], "--wait")
+    found = re.search(r"middlewared job abort (\d+)", words)
+    assert found is not None, words
+    job = client.attach(int(found[1]))
+    assert job.item["state"] == "RUNNING"
+    job.abort()
 
 
 # job
 
 
-def test_job_ls(server: ServerProcess) -> None:
+def test_job_ls(server: ServerProcess, client: Client) -> None:
     """Jobs are listed newest first, filtered by state and method, up to a limit."""
-    ids = [start_job(server, "demo.noop", str(n)) for n in range(3)]
-    run(server, "call", "-j", "-q", "demo.fail", "boom")
+    ids = [client.start("demo.noop", n).id for n in range(3)]
+    client.start("demo.fail", "boom")
     jobs = document(server, "job", "ls", "--method", "demo.noop", "--limit", "3")
     assert [one["id"] for one in jobs] == ids[::-1]
     for one in document(server, "job", "ls", "--state", "failed", "--method", "demo.*"):
@@ -478,15 +437,13 @@ def test_job_ls(server: ServerProcess) -> None:
     assert [one["id"] for one in everything] == sorted(
         (one["id"] for one in everything), reverse=True
     )
-    assert document(server, "job", "ls", "--method", "demo.nothing") == []
 
 
-def test_job_ls_for_people(server: ServerProcess) -> None:
+def test_job_ls_for_people(server: ServerProcess, client: Client) -> None:
     """Off a terminal the list is a line per job without header, on one with."""
-    job_id = start_job(server, "demo.noop")
+    client.job("demo.noop")
     (line,) = output(server, "job", "ls", "--limit", "1").splitlines()
-    assert line.split()[0] == str(job_id)
-    assert "demo.noop" in line
+    assert line.split()[0] == str(newest(client, "demo.noop")["id"])
     assert "\x1b" not in line
     terminal = Terminal(server, "job", "ls", "--limit", "3")
     assert terminal.finish() == 0
@@ -494,19 +451,15 @@ def test_job_ls_for_people(server: ServerProcess) -> None:
     assert "\x1b[32mSUCCESS" in terminal.text
 
 
-def test_job_show(server: ServerProcess) -> None:
+def test_job_show(server: ServerProcess, client: Client) -> None:
     """One job is shown with params, times, traceback; as JSON with its whole record."""
-    run(server, "call", "-j", "-q", "demo.fail", "boom", "5")
-    (job,) = document(server, "job", "ls", "--method", "demo.fail", "--limit", "1")
-    text = output(server, "job", "show", str(job["id"]))
-    for part in (
-        f"job {job['id']}  demo.fail  FAILED",
-        '["boom",5]',
-        "[EIO] boom",
-        "Traceback",
-    ):
+    job = client.start("demo.fail", "boom", 5)
+    assert [item["state"] for item in job][-1] == "FAILED"
+    text = output(server, "job", "show", str(job.id))
+    title = f"job {job.id}  demo.fail  FAILED"
+    for part in (title, '["boom",5]', "[EIO] boom", "Traceback"):
         assert part in text
-    record = document(server, "job", "show", str(job["id"]))
+    record = document(server, "job", "show", str(job.id))
     assert record["uid"]
     assert record["exc_info"]["errno"] == 5
 
@@ -520,13 +473,13 @@ def test_unknown_job(server: ServerProcess, command: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_job_logs(server: ServerProcess) -> None:
+def test_job_logs(server: ServerProcess, client: Client) -> None:
     """The whole log is printed, however long, and as JSON in pieces."""
     count = 3_000
-    run(server, "call", "-j", "-q", "demo.log", str(count))
-    (job,) = document(server, "job", "ls", "--method", "demo.log", "--limit", "1")
+    job = client.start("demo.log", count)
+    assert job.result() == count
     for option in ((), ("-f",)):
-        text = output(server, "job", "logs", str(job["id"]), *option)
+        text = output(server, "job", "logs", str(job.id), *option)
         lines = text.splitlines()
         assert len(lines) == count
         assert lines[0].endswith(f"line 1 of {count}")
@@ -534,129 +487,135 @@ def test_job_logs(server: ServerProcess) -> None:
         pieces = [
             json.loads(line)
             for line in output(
-                server, "job", "logs", str(job["id"]), *option, "--json"
+                server, "job", "logs", str(job.id), *option, "--json"
             ).splitlines()
         ]
         assert "".join(piece["data"] for piece in pieces) == text
         assert pieces[-1]["offset"] == len(text.encode())
 
 
-def test_job_without_log(server: ServerProcess) -> None:
+def test_job_without_log(server: ServerProcess, client: Client) -> None:
     """A job that keeps no log says so."""
-    job_id = start_job(server, "demo.noop")
-    result = run(server, "job", "logs", str(job_id))
+    result = run(server, "job", "logs", str(client.start("demo.noop").id))
     assert result.returncode == 1
     assert "no logs" in result.stderr
 
 
-def test_job_logs_live(server: ServerProcess) -> None:
+def test_job_logs_live(server: ServerProcess, client: Client) -> None:
     """With -f lines appear while the job runs, and the command ends with the job."""
-    job_id = start_job(server, "odd.chatty", "600")
-    tail = spawn(server, "job", "logs", "-f", str(job_id), stdout=subprocess.PIPE)
+    job = client.start("odd.chatty", 600)
+    tail = spawn(server, "job", "logs", "-f", str(job.id), stdout=subprocess.PIPE)
     assert tail.stdout is not None
     with tail.stdout as stdout:
         assert stdout.readline().endswith("line 0 é\n")
-        assert document(server, "job", "show", str(job_id))["state"] == "RUNNING"
-        output(server, "job", "abort", str(job_id), "--wait")
+        assert job.item["state"] == "RUNNING"
+        job.abort()
         lines = stdout.read().splitlines()
     assert tail.wait(PATIENCE) == 0
     numbers = [int(line.split()[-2]) for line in lines]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_abort_waiting(server: ServerProcess) -> None:
+def test_abort_waiting(server: ServerProcess, client: Client) -> None:
     """A waiting job is aborted at once, and the answer says so."""
-    holder = start_job(server, "demo.locked", "60", "terminal")
-    waiting = start_job(server, "demo.locked", "60", "terminal")
-    text = output(server, "job", "abort", str(waiting))
-    assert text.startswith(f"job {waiting} demo.locked ABORTED")
-    job = document(server, "job", "abort", str(holder), "--wait")
-    assert (job["id"], job["state"]) == (holder, "ABORTED")
+    holder = client.start("demo.locked", 60, "terminal")
+    waiting = client.start("demo.locked", 60, "terminal")
+    text = output(server, "job", "abort", str(waiting.id))
+    assert text.startswith(f"job {waiting.id} demo.locked ABORTED")
+    job = document(server, "job", "abort", str(holder.id), "--wait")
+    assert (job["id"], job["state"]) == (holder.id, "ABORTED")
 
 
-def test_abort_ended(server: ServerProcess) -> None:
+def test_abort_ended(server: ServerProcess, client: Client) -> None:
     """Aborting a job that ended in another way is told, exit code 1."""
-    run(server, "call", "-j", "-q", "demo.noop")
-    (job,) = document(server, "job", "ls", "--method", "demo.noop", "--limit", "1")
-    result = run(server, "job", "abort", str(job["id"]))
+    job = client.start("demo.noop")
+    job.result()
+    result = run(server, "job", "abort", str(job.id))
     assert result.returncode == 1
     assert "had ended before" in result.stdout
 
 
-def test_abort_not_abortable(server: ServerProcess) -> None:
+def test_abort_not_abortable(server: ServerProcess, client: Client) -> None:
     """A job that is not abortable goes on, unless an admin insists."""
-    job_id = start_job(server, "odd.stubborn", "60")
-    result = run(server, "job", "abort", str(job_id))
+    job = client.start("odd.stubborn", 60)
+    result = run(server, "job", "abort", str(job.id))
     assert result.returncode == 1
     assert "EPERM" in result.stderr
-    text = output(server, "job", "abort", str(job_id), "--force", "--wait")
+    text = output(server, "job", "abort", str(job.id), "--force", "--wait")
     assert "ABORTED" in text
 
 
-def test_job_wait(server: ServerProcess) -> None:
+def test_job_wait(server: ServerProcess, client: Client) -> None:
     """Waiting gives the result of a job, running or ended, and its exit code."""
-    job_id = start_job(server, "demo.sleep", "0.5")
+    slow, failed = client.start("demo.sleep", 1.5), client.start("demo.fail", "boom")
     for _ in range(2):
-        assert float(output(server, "job", "wait", "-q", str(job_id))) >= 0.5
-    failed = start_job(server, "demo.fail", "boom")
-    assert run(server, "job", "wait", str(failed)).returncode == 1
+        assert float(output(server, "job", "wait", "-q", str(slow.id))) >= 1.5
+    assert run(server, "job", "wait", str(failed.id)).returncode == 1
+
+
+def test_wait_for_an_aborted_job(server: ServerProcess, client: Client) -> None:
+    """A job that somebody aborts is exit code 4 for who waits."""
+    job = client.start("demo.sleep", 60)
+    waiting = spawn(server, "job", "wait", str(job.id), stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    with waiting.stderr as stderr:
+        assert "RUNNING" in stderr.readline()
+        job.abort()
+        assert f"job {job.id} was aborted" in stderr.read()
+    assert waiting.wait(PATIENCE) == 4
 
 
 # watch, subscribe, methods
 
 
-def test_watch_lines(server: ServerProcess) -> None:
+def feed(client: Client, command: subprocess.Popen[str]) -> str:
+    """Make events until a command that counts them has ended; give its output."""
+    deadline = time.monotonic() + PATIENCE
+    while command.poll() is None and time.monotonic() < deadline:
+        client.job("demo.sleep", 0.05)
+    text, _ = command.communicate(timeout=1)
+    assert command.returncode == 0
+    return text
+
+
+def test_watch_lines(server: ServerProcess, client: Client) -> None:
     """Off a terminal watch prints a line per event."""
-    watch = spawn(server, "watch", "-n", "3", stdout=subprocess.PIPE)
-    _feed(server, watch)
-    text, _ = watch.communicate(timeout=PATIENCE)
-    assert watch.returncode == 0
-    lines = text.splitlines()
+    command = spawn(server, "watch", "-n", "3", stdout=subprocess.PIPE)
+    lines = feed(client, command).splitlines()
     assert len(lines) == 3
     for line in lines:
         assert re.fullmatch(r"\d\d:\d\d:\d\d (added|changed) +job \d+ demo\..*", line)
 
 
-def test_watch_json(server: ServerProcess) -> None:
+def test_watch_json(server: ServerProcess, client: Client) -> None:
     """With --json watch prints each event as the wire has it."""
-    watch = spawn(server, "watch", "-n", "4", "--json", stdout=subprocess.PIPE)
-    _feed(server, watch)
-    text, _ = watch.communicate(timeout=PATIENCE)
-    assert watch.returncode == 0
-    events = [json.loads(line) for line in text.splitlines()]
+    command = spawn(server, "watch", "-n", "4", "--json", stdout=subprocess.PIPE)
+    events = [json.loads(line) for line in feed(client, command).splitlines()]
     assert len(events) == 4
     assert all(event["collection"] == "core.get_jobs" for event in events)
     assert all(event["fields"]["id"] == event["id"] for event in events)
 
 
-def _feed(server: ServerProcess, command: subprocess.Popen[str]) -> None:
-    """Make events until a command that counts them has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while command.poll() is None and time.monotonic() < deadline:
-        run(server, "call", "-j", "-q", "demo.noop")
-
-
-def test_watch_table(server: ServerProcess) -> None:
+def test_watch_table(server: ServerProcess, client: Client) -> None:
     """On a terminal watch draws a table that follows the jobs."""
-    job_id = start_job(server, "demo.sleep", "60", "600")
+    job = client.start("demo.sleep", 60, 600)
     terminal = Terminal(server, "watch")
-    terminal.read_until(rf"{job_id}.*demo\.sleep.*RUNNING")
+    terminal.read_until(rf"{job.id}.*demo\.sleep.*RUNNING")
     terminal.read_until(r"step \d+ of 600")
-    output(server, "job", "abort", str(job_id))
-    terminal.read_until(rf"{job_id}.*demo\.sleep.*ABORTED")
+    job.abort()
+    terminal.read_until(rf"{job.id}.*demo\.sleep.*ABORTED")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.finish() == 130
     assert "Traceback" not in terminal.text
     assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l")
 
 
-def test_output_that_nobody_reads(server: ServerProcess) -> None:
+def test_output_that_nobody_reads(server: ServerProcess, client: Client) -> None:
     """A reader that has enough, like head, ends the command without complaint."""
-    start_job(server, "odd.chatty", "20")
-    (job,) = document(server, "job", "ls", "--method", "odd.chatty", "--limit", "1")
+    job = client.start("odd.chatty", 600)
     command = spawn(
         server,
-        *("job", "logs", "-f", str(job["id"])),
+        *("job", "logs", "-f", str(job.id)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -667,16 +626,15 @@ def test_output_that_nobody_reads(server: ServerProcess) -> None:
         command.stdout.close()
         assert stderr.read() == ""
     assert command.wait(PATIENCE) == 0
+    job.abort()
 
 
-def test_subscribe(server: ServerProcess) -> None:
+def test_subscribe(server: ServerProcess, client: Client) -> None:
     """Notifications are lines of JSON, up to the count."""
     command = spawn(
         server, "subscribe", "core.get_jobs", "-n", "2", stdout=subprocess.PIPE
     )
-    _feed(server, command)
-    text, _ = command.communicate(timeout=PATIENCE)
-    assert command.returncode == 0
+    text = feed(client, command)
     assert [json.loads(line)["collection"] for line in text.splitlines()] == [
         "core.get_jobs",
         "core.get_jobs",
@@ -685,12 +643,18 @@ def test_subscribe(server: ServerProcess) -> None:
 
 def test_subscribe_with_a_timeout(server: ServerProcess) -> None:
     """A timeout ends the command; with a count that was not reached it is a failure."""
-    event = ("subscribe", 'job.logs:{"id":987654321}', "-t", "0.3")
-    assert run(server, "subscribe", "core.get_jobs", "-t", "0.3").returncode == 0
+    result = run(server, "subscribe", "core.get_jobs", "-t", "0.3")
+    assert result.returncode == 0
     result = run(server, "subscribe", "core.get_jobs", "-t", "0.3", "-n", "50")
     assert result.returncode == 1
     assert "fewer than 50 notifications in 0.3 s" in result.stderr
-    assert run(server, *event).returncode == 1
+
+
+def test_subscription_that_ends_with_an_error(server: ServerProcess) -> None:
+    """What the server says at the end of a subscription is the error."""
+    result = run(server, "subscribe", 'job.logs:{"id":987654321}')
+    assert result.returncode == 1
+    assert "987654321" in result.stderr
 
 
 def test_methods(server: ServerProcess) -> None:
@@ -707,40 +671,39 @@ def test_methods(server: ServerProcess) -> None:
 
 
 def test_accounts(server: ServerProcess) -> None:
-    """Accounts and keys are added, listed, used and removed on a running server."""
-    _try_accounts(server)
-
-
-def test_accounts_with_the_server_stopped(tmp_path: Path) -> None:
-    """The same commands work on the database while no server runs."""
-    _try_accounts(ServerProcess(tmp_path / "data", admin_password=None))
-
-
-def _try_accounts(server: ServerProcess) -> None:
+    """Accounts and keys work at once on a running server, and end at once."""
     add = ("user", "add", "bob", "--role", "JOB_USER", "--password-stdin")
     assert output(server, *add, stdin="open sesame 1\n") == "added user bob\n"
     again = run(server, *add, stdin="open sesame 1\n")
     assert again.returncode == 1
     assert "bob" in again.stderr
-    (bob,) = [u for u in document(server, "user", "ls") if u["username"] == "bob"]
-    assert bob["roles"] == ["JOB_USER"]
-    assert re.search(r"bob +JOB_USER", output(server, "user", "ls"))
     key = document(server, "key", "add", "bob", "laptop", "--role", "JOB_USER")
+    job = ("call", "-j", "demo.noop", "5", "--url", server.url)
+    assert output(server, *job, "--api-key", key["key"]) == "5\n"
+    output(server, "key", "rm", str(key["id"]))
+    assert run(server, *job, "--api-key", key["key"]).returncode == 1
+    password = ("--user", "bob", "--password-stdin")
+    assert output(server, *job, *password, stdin="open sesame 1\n") == "5\n"
+    output(server, "user", "rm", "bob")
+    gone = run(server, *job, *password, stdin="open sesame 1\n")
+    assert gone.returncode == 1
+
+
+def test_accounts_with_the_server_stopped(tmp_path: Path) -> None:
+    """The same commands work on the database while no server runs."""
+    stopped = ServerProcess(tmp_path / "data", admin_password=None)
+    add = ("user", "add", "bob", "--role", "JOB_USER", "--password-stdin")
+    assert output(stopped, *add, stdin="open sesame 1\n") == "added user bob\n"
+    assert re.search(r"bob +JOB_USER", output(stopped, "user", "ls"))
+    key = document(stopped, "key", "add", "bob", "laptop")
     assert key["key"].startswith(f"{key['id']}-")
-    keys = output(server, "key", "ls")
+    keys = output(stopped, "key", "ls")
     assert re.search(r"bob .*laptop", keys)
     assert key["key"] not in keys
-    if server.process is not None:
-        job = ("call", "-j", "demo.noop", "5", "--url", server.url)
-        assert output(server, *job, "--api-key", key["key"]) == "5\n"
-        password = ("--user", "bob", "--password-stdin")
-        assert output(server, *job, *password, stdin="open sesame 1\n") == "5\n"
-        users = run(server, "user", "ls", "--url", server.url, "--api-key", key["key"])
-        assert users.returncode == 1
-    output(server, "key", "rm", str(key["id"]))
-    assert "laptop" not in output(server, "key", "ls")
-    assert output(server, "user", "rm", "bob") == "removed user bob\n"
-    gone = run(server, "user", "rm", "bob")
+    output(stopped, "key", "rm", str(key["id"]))
+    assert document(stopped, "key", "ls") == []
+    assert output(stopped, "user", "rm", "bob") == "removed user bob\n"
+    gone = run(stopped, "user", "rm", "bob")
     assert (gone.returncode, gone.stderr) == (
         1,
         "middlewared: [ENOENT] there is no user bob\n",
@@ -754,11 +717,21 @@ def test_new_account_needs_a_password(server: ServerProcess) -> None:
     assert "--password-stdin" in result.stderr
 
 
+def test_password_is_asked_for(server: ServerProcess) -> None:
+    """On a terminal a password is asked for, and not shown."""
+    terminal = Terminal(server, "--url", server.url, "call", "auth.me", "--user=admin")
+    terminal.read_until("Password of admin: ")
+    terminal.write(f"{server.admin_password}\n")
+    assert terminal.finish() == 0
+    assert '"pw_name": "admin"' in terminal.text
+    assert str(server.admin_password) not in terminal.text
+
+
 # completion
 
 
-def test_completion(server: ServerProcess) -> None:
-    """The script for bash loads and completes commands."""
+def test_completion() -> None:
+    """The script for bash loads."""
     program = f"{sys.executable} -m middlewared.cli"
     script = f'eval "$({program} completion bash)" && type _middlewared_completion'
     result = subprocess.run(
@@ -771,41 +744,41 @@ def test_completion(server: ServerProcess) -> None:
 # serve
 
 
-def _serve(*words: str, data_dir: Path) -> Result:
-    command = [sys.executable, "-m", "middlewared.cli", "serve"]
-    return subprocess.run(
-        [*command, "--data-dir", str(data_dir), *words],
+def refuses(*words: str, data_dir: Path) -> str:
+    """Try to serve, and give the one line that says why that cannot be."""
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "middlewared.cli", "serve"),
+            *("--data-dir", str(data_dir), "--listen", "127.0.0.1:0", *words),
+        ],
         capture_output=True,
         text=True,
         check=False,
         timeout=PATIENCE,
     )
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("middlewared: ")
+    return line
 
 
-def test_serve_refuses(server: ServerProcess, tmp_path: Path) -> None:
-    """What prevents a start is one line and exit code 2."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        busy = f"127.0.0.1:{taken.getsockname()[1]}"
-        (tmp_path / "file").write_text("")
-        (tmp_path / "bad.toml").write_text("listen = 5\n")
-        anywhere = ("--listen", "127.0.0.1:0")
-        for words, folder, part in (
-            (("--listen", busy), tmp_path / "a", busy.rpartition(":")[2]),
-            (anywhere, server.data_dir, str(server.data_dir)),
-            (anywhere, tmp_path / "file" / "data", "file"),
-            (("--listen", "here"), tmp_path / "b", "HOST:PORT"),
-            (("--listen", "0.0.0.0:0"), tmp_path / "c", "insecure"),
-            (("--unix", "/" + 120 * "x"), tmp_path / "d", "107"),
-            (("--config", str(tmp_path / "bad.toml")), tmp_path / "e", "listen"),
-            (("--config", str(tmp_path / "no.toml")), tmp_path / "f", "no.toml"),
-            (("--plugins-dir", str(tmp_path / "no")), tmp_path / "g", "no"),
-        ):
-            result = _serve(*words, data_dir=folder)
-            lines = result.stderr.splitlines()
-            assert result.returncode == 2, (words, result.stderr)
-            assert len(lines) == 1, (words, result.stderr)
-            assert lines[0].startswith("middlewared: "), words
-            assert part in lines[0], words
+def test_serve_refuses_flags(tmp_path: Path) -> None:
+    """Flags that cannot be used are one line each, and exit code 2."""
+    assert "HOST:PORT" in refuses("--listen", "here", data_dir=tmp_path / "a")
+    assert "107" in refuses("--unix", "/" + 120 * "x", data_dir=tmp_path / "b")
+    config = tmp_path / "bad.toml"
+    config.write_text("listen = 5\n")
+    assert "listen" in refuses("--config", str(config), data_dir=tmp_path / "c")
+
+
+def test_serve_refuses_surroundings(server: ServerProcess, tmp_path: Path) -> None:
+    """A port, a directory or a folder that cannot be used is one line, too."""
+    assert str(server.data_dir) in refuses(data_dir=server.data_dir)
+    taken = server.url.removeprefix("http://")
+    port = taken.rpartition(":")[2]
+    assert port in refuses("--listen", taken, data_dir=tmp_path / "a")
+    (tmp_path / "file").write_text("")
+    assert "file" in refuses(data_dir=tmp_path / "file" / "data")
 
 
 # Lost connections
@@ -829,27 +802,28 @@ def test_lost_for_good(server_process: ServerProcess) -> None:
 
 
 def test_server_comes_back(server_process: ServerProcess) -> None:
-    """Who waits for a job, watches or reads a log goes on after a restart."""
-    job_id = start_job(server_process, "demo.sleep", "60")
-    wait = spawn(
-        server_process, "job", "wait", "-q", str(job_id), stderr=subprocess.PIPE
-    )
+    """Who waits for a job or watches goes on after a restart."""
     watch = spawn(server_process, "watch", "--json", stdout=subprocess.PIPE)
     assert watch.stdout is not None
-    run(server_process, "call", "-j", "-q", "demo.noop", "before")
-    first = json.loads(watch.stdout.readline())
-    assert first["collection"] == "core.get_jobs"
-    server_process.kill()
-    server_process.restart()
-    _, words = wait.communicate(timeout=PATIENCE)
-    assert wait.returncode == 1
-    assert f"job {job_id} failed: " in words
-    with watch.stdout as stdout:
-        deadline = time.monotonic() + PATIENCE
-        seen = ""
-        while '["after"]' not in seen and time.monotonic() < deadline:
-            run(server_process, "call", "-j", "-q", "demo.noop", "after")
-            seen += stdout.readline()
-        watch.terminate()
-        watch.wait(PATIENCE)
-    assert '"arguments":["after"]' in seen
+    with Client(server_process.socket_path, reconnect=True) as client:
+        job = client.start("demo.sleep", 60)
+        wait = spawn(server_process, "job", "wait", str(job.id), stderr=subprocess.PIPE)
+        assert wait.stderr is not None
+        with wait.stderr as stderr, watch.stdout as stdout:
+            assert "RUNNING" in stderr.readline()
+            client.job("demo.noop", "before")
+            assert json.loads(stdout.readline())["collection"] == "core.get_jobs"
+            server_process.kill()
+            server_process.restart()
+            assert f"job {job.id} failed: " in stderr.read()
+            assert wait.wait(PATIENCE) == 1
+            with pytest.raises(JobFailed):
+                job.result()
+            deadline = time.monotonic() + PATIENCE
+            line = ""
+            while '"arguments":["after"]' not in line and time.monotonic() < deadline:
+                client.job("demo.noop", "after")
+                line = stdout.readline()
+            assert '"arguments":["after"]' in line
+    watch.terminate()
+    watch.wait(PATIENCE)

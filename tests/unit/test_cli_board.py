@@ -3,9 +3,10 @@
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from middlewared.cli.board import KEPT, Board, render
+from middlewared.cli.board import KEPT, Board, Frames, render
 
 
 def item(number: int, state: str = "RUNNING", **changes: Any) -> dict[str, Any]:
@@ -106,3 +107,24 @@ def test_picture() -> None:
         "more",
     ):
         assert part in text
+
+
+def test_frames() -> None:
+    """Changes are drawn at once, but not too often; without any, once a second."""
+    now = 100.0
+    drawn: list[float] = []
+    frames = Frames(lambda: drawn.append(now), clock=lambda: now)
+    for moment, changed in [
+        (100.0, True),
+        (100.01, True),
+        (100.12, True),
+        (100.13, True),
+        (100.2, False),
+        (100.26, False),
+        (101.2, False),
+        (101.3, False),
+    ]:
+        now = moment
+        frames.draw_if_due(changed=changed)
+    assert drawn == [100.0, 100.13, 101.2]
+    assert frames.wait == pytest.approx(0.9)

@@ -44,6 +44,28 @@ def test_help(words: list[str]) -> None:
     assert max(map(len, lines)) <= 88
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("call",),
+        ("call", "core.ping", "--no-such-option"),
+        ("call", "core.ping", "-", "-"),
+        ("ping", "--password-stdin"),
+        ("job", "ls", "--state", "DONE"),
+        ("job", "ls", "--limit", "0"),
+        ("watch", "-n", "0"),
+        ("subscribe", "x", "-t", "0"),
+        ("completion", "tcsh"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(words: tuple[str, ...]) -> None:
+    """Wrong usage is exit code 2, with a message and no traceback."""
+    result = CliRunner().invoke(program, words, prog_name="middlewared")
+    assert result.exit_code == 2
+    assert "Error: " in result.output
+
+
 def test_overview() -> None:
     """The overview says in a line what each command does."""
     text = run("--help")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -98,24 +99,22 @@ def failing_plugin() -> Plugin:
     @job
     async def sets(job: Job, what: str) -> str:
         """Set something that cannot be shown."""
-        match what:
-            case "description":
-                job.set_progress(10, "file \udcff")
-            case "no text":
-                job.set_progress(10, object())  # type: ignore[arg-type]  # an author's mistake
-            case "job description":
-                job.set_description("file \udcff")
-            case "extra":
-                job.set_progress(10, extra=object())
-            case "endless extra":
-                job.set_progress(10, extra=endless())
-            case "surrogate extra":
-                job.set_progress(10, extra={"file": "\udcff"})
-            case "large extra":
-                job.set_progress(10, "big", extra="x" * 100_000)
+        SETS[what](job)
         return "done"
 
     return plugin
+
+
+#: What a body may set that has no form on the wire, by name.
+SETS: dict[str, Callable[[Job], None]] = {
+    "description": lambda job: job.set_progress(10, "file \udcff"),
+    "no text": lambda job: job.set_progress(10, object()),  # type: ignore[arg-type]  # an author's mistake
+    "job description": lambda job: job.set_description("file \udcff"),
+    "extra": lambda job: job.set_progress(10, extra=object()),
+    "endless extra": lambda job: job.set_progress(10, extra=endless()),
+    "surrogate extra": lambda job: job.set_progress(10, extra={"file": "\udcff"}),
+    "large extra": lambda job: job.set_progress(10, "big", extra="x" * 100_000),
+}
 
 
 FAILING = failing_plugin()
@@ -252,18 +251,7 @@ async def test_body_that_cancels_itself_fails() -> None:
         assert await wire.call("t.echo", "alive") == "alive"
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        "description",
-        "no text",
-        "job description",
-        "extra",
-        "endless extra",
-        "surrogate extra",
-        "large extra",
-    ],
-)
+@pytest.mark.parametrize("what", SETS)
 async def test_what_cannot_be_shown_does_not_stop_a_job(what: str) -> None:
     """Progress that has no form on the wire costs that progress, not the job."""
     async with running_world(FAILING) as world, world.admin() as wire:

@@ -8,25 +8,10 @@ from jobs_wire import FINAL, Wire, is_event, same
 
 #: The wire's keys in the wire's order (protocol page, 5.1).
 KEYS = [
-    "id",
-    "message_ids",
-    "method",
-    "arguments",
-    "transient",
-    "description",
-    "abortable",
-    "logs_path",
-    "logs_excerpt",
-    "progress",
-    "result",
-    "result_encoding_error",
-    "error",
-    "exception",
-    "exc_info",
-    "state",
-    "time_started",
-    "time_finished",
-    "credentials",
+    *("id", "message_ids", "method", "arguments", "transient", "description"),
+    *("abortable", "logs_path", "logs_excerpt", "progress", "result"),
+    *("result_encoding_error", "error", "exception", "exc_info", "state"),
+    *("time_started", "time_finished", "credentials"),
 ]
 
 

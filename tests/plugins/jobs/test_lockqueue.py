@@ -1,0 +1,185 @@
+"""Who runs next, held against a list that is searched from its start."""
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from middlewared_jobs.lockqueue import LockQueue
+
+LOCKS = [None, "a", "b", "c"]
+
+
+class Item:
+    """A job as the queue sees it."""
+
+    def __init__(self, number: int, lock: str | None, *, thread: bool = False) -> None:
+        self.id = number
+        self.lock = lock
+        self.thread = thread
+
+    def __repr__(self) -> str:
+        return f"Item({self.id}, {self.lock!r}, thread={self.thread})"
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """The queue beside a model that is too simple to be wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Item] = []
+        self.running: list[Item] = []
+        self.last = 0
+        self.slots = {True: 1, False: 1}
+        self.queue = LockQueue(1, 1)
+
+    @initialize(threads=st.integers(1, 3), tasks=st.integers(1, 3))
+    def start(self, threads: int, tasks: int) -> None:
+        """Choose how many may run."""
+        self.slots = {True: threads, False: tasks}
+        self.queue = LockQueue(threads, tasks)
+
+    def free(self, thread: bool) -> int:
+        """Count the free slots of an executor."""
+        taken = sum(1 for item in self.running if item.thread is thread)
+        return self.slots[thread] - taken
+
+    def may_run(self, item: Item) -> bool:
+        """Say from the rules alone whether a waiting item may run now."""
+        if not self.free(item.thread):
+            return False
+        if item.lock is None:
+            return True
+        if any(other.lock == item.lock for other in self.running):
+            return False
+        first = next(other for other in self.waiting if other.lock == item.lock)
+        return first is item
+
+    @rule(lock=st.sampled_from(LOCKS), thread=st.booleans())
+    def add(self, lock: str | None, thread: bool) -> None:
+        """Let another one wait."""
+        self.last += 1
+        item = Item(self.last, lock, thread=thread)
+        self.waiting.append(item)
+        self.queue.add(item)
+
+    @rule()
+    def take(self) -> None:
+        """Take one: the oldest of its executor that may run, or none if none may."""
+        found: Any = self.queue.take()
+        able = [item for item in self.waiting if self.may_run(item)]
+        if not able:
+            assert found is None
+            return
+        assert found is next(i for i in able if i.thread is found.thread)
+        self.waiting.remove(found)
+        self.running.append(found)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        """Let any of the running ones end."""
+        item = data.draw(st.sampled_from(self.running))
+        self.running.remove(item)
+        self.queue.release(item)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """Forget any of the waiting ones."""
+        item = data.draw(st.sampled_from(self.waiting))
+        self.waiting.remove(item)
+        self.queue.remove(item)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        """The queue knows how many wait, and for which lock in which order."""
+        assert len(self.queue) == len(self.waiting)
+        for lock in LOCKS[1:]:
+            assert lock is not None
+            mine = [item for item in self.waiting if item.lock == lock]
+            held = any(item.lock == lock for item in self.running)
+            assert self.queue.count_waiting(lock) == len(mine)
+            assert list(self.queue.waiting_for(lock)) == mine[::-1]
+            assert self.queue.is_busy(lock) is bool(mine or held)
+
+    @invariant()
+    def no_lock_is_held_twice(self) -> None:
+        """Never do two run with one lock, nor more than there are slots."""
+        held = [item.lock for item in self.running if item.lock is not None]
+        assert len(held) == len(set(held))
+        assert self.free(thread=True) >= 0
+        assert self.free(thread=False) >= 0
+
+
+TestQueue = QueueMachine.TestCase
+TestQueue.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def drained(queue: LockQueue) -> list[int]:
+    """Run everything to its end, one after the other; give the ids in order."""
+    found = []
+    while (item := queue.take()) is not None:
+        found.append(item.id)
+        queue.release(item)
+    return found
+
+
+def test_one_lock_runs_in_order() -> None:
+    """Jobs with one lock run one at a time, first come, first served."""
+    queue = LockQueue(8, 8)
+    items = [Item(n, "a", thread=n % 2 == 0) for n in range(1, 6)]
+    for item in items:
+        queue.add(item)
+    assert queue.take() is items[0]
+    assert queue.take() is None
+    queue.release(items[0])
+    assert drained(queue) == [2, 3, 4, 5]
+
+
+def test_free_locks_overtake() -> None:
+    """A job whose lock is free passes those that wait for another lock."""
+    queue = LockQueue(8, 8)
+    for number, lock in enumerate(["a", "a", "b", None], 1):
+        queue.add(Item(number, lock))
+    first = [queue.take() for _ in range(4)]
+    assert [item.id if item else None for item in first] == [1, 3, 4, None]
+
+
+def test_slots_are_given_by_id() -> None:
+    """Beyond the slots, the oldest waits least, with or without a lock."""
+    queue = LockQueue(1, 1)
+    items = [Item(n, lock) for n, lock in enumerate([None, "a", None, "b"], 1)]
+    for item in reversed(items):
+        queue.add(item)
+    assert drained(queue) == [1, 2, 3, 4]
+
+
+def test_threads_and_tasks_have_their_own_slots() -> None:
+    """A full executor does not hold up the other one."""
+    queue = LockQueue(1, 1)
+    for number, thread in enumerate([True, True, False], 1):
+        queue.add(Item(number, None, thread=thread))
+    taken = {item.id for item in (queue.take(), queue.take()) if item}
+    assert taken == {1, 3}
+    assert queue.take() is None
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_removal_keeps_the_order_of_the_others(removed: int) -> None:
+    """Whichever waiting job is forgotten, the others run in their order."""
+    queue = LockQueue(1, 1)
+    items = [Item(n, "a") for n in range(3)]
+    for item in items:
+        queue.add(item)
+    queue.remove(items[removed])
+    assert drained(queue) == [n for n in range(3) if n != removed]
+    assert not queue.is_busy("a")
