@@ -17,6 +17,7 @@ sys.path.insert(0, str(DOCS / "examples"))
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
+    """Run async tests on asyncio, which is what the server runs on."""
     return "asyncio"
 
 

@@ -1,4 +1,4 @@
-"""Writes the reference pages from what the code declares.
+"""Writes the reference pages, and parts of others, from what the code declares.
 
 Each public function gives one page's Markdown; cog puts it between its marks. Only the
 plugins of this repository are described, whatever else is installed.
@@ -7,7 +7,8 @@ plugins of this repository are described, whatever else is installed.
 import ast
 import errno
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,15 @@ from middlewared.plugin import Method, Plugin
 from middlewared.settings import PREFIX, Settings
 from middlewared_jobs import JobFunction
 
-__all__ = ["errors", "events", "methods", "plugins", "settings"]
+__all__ = [
+    "errors",
+    "events",
+    "excerpt",
+    "methods",
+    "mistakes",
+    "plugins",
+    "settings",
+]
 
 E = TypeVar("E", bound=Exception)
 
@@ -173,8 +182,9 @@ def events() -> str:
                 f"## `{source.name}`",
                 markdown(source.doc),
                 _who(source.access),
-                f"Takes arguments: `{source.name}:{{...}}` with the keys of "
-                f"{structs.words(source.arguments)}.",
+                f"Takes arguments: `{source.name}:{{...}}` holds the keys of "
+                + structs.words(source.arguments)
+                + ".",
                 f"Items are {structs.words(source.item)}.",
             ]
     parts += _objects(structs)
@@ -221,6 +231,26 @@ def _fixed_default(key: str, field: Any) -> Any:
     if field.default is msgspec.NODEFAULT:
         raise ValueError(f"{key}: say its default in MACHINE_DEFAULTS")
     return field.default
+
+
+# Parts of the plugin guide
+
+
+def excerpt(file: str, mark: str) -> str:
+    """Cut what stands between two marks of an example, as a fence."""
+    text = (ROOT / "docs" / "examples" / file).read_text(encoding="utf-8")
+    found = re.search(
+        rf"# -- start {mark} --\n(.*?)\n *# -- end {mark} --", text, re.DOTALL
+    )
+    if found is None:
+        raise ValueError(f"{file} has no marks for {mark}")
+    return f"```python\n{found[1].strip()}\n```"
+
+
+def mistakes(found: Sequence[tuple[str, str, str]]) -> str:
+    """List what is wrong, in words and as its author reads it."""
+    rows = [[words, f"`{message}`"] for words, _, message in found]
+    return table(["mistake", "what its author reads, after file and line"], rows)
 
 
 # Errors
@@ -296,7 +326,7 @@ def _custom_errnos() -> str:
         [
             f"{number}",
             f"`{name}`",
-            "The method needs a login." if name == "ENOTAUTHENTICATED" else "",
+            "The method needs a login." if name == "ENOTAUTHENTICATED" else "Not sent.",
         ]
         for number, name in CUSTOM_ERRNOS.items()
     ]

@@ -26,6 +26,7 @@ from middlewared.registry import Registry
 from middlewared.server import Server
 from middlewared.settings import Settings, decode_table
 from middlewared.shutdown import Shutdown
+from middlewared.startup import Startup
 from middlewared.tasks import Tasks
 
 __all__ = ["App", "loop_options", "offline", "print_ready", "run"]
@@ -95,6 +96,7 @@ class App:
         services.provide(Registry, registry)
         services.provide(Database, database)
         services.provide(Tasks, Tasks())
+        services.provide(Startup, Startup())
         services.provide(Shutdown, self.shutdown)
         services.provide(Announcements, Announcements())
         bus = EventBus()
@@ -141,6 +143,7 @@ class App:
         """Run the whole server; leaving it stops in the order of design section 5."""
         async with self.started() as context:
             registry = context.get(Registry)
+            await context.get(Startup).run()
             http = build_http(registry, self.settings)
             server = Server(self.services, context.get(Dispatcher), http)
             async with server.listening():

@@ -128,11 +128,12 @@ class Database:
                     f"tables of {owner!r}, this program knows {len(steps)}; install "
                     "a newer one"
                 )
+            quoted = owner.replace("'", "''")
             for number, step in enumerate(steps[present:], present + 1):
                 await self._writer.executescript(
                     f"BEGIN IMMEDIATE;\n{step.read_text(encoding='utf-8')}\n"  # noqa: S608 - both are ours
                     "INSERT OR REPLACE INTO schema_version "
-                    f"VALUES ('{owner}', {number});\nCOMMIT;"
+                    f"VALUES ('{quoted}', {number});\nCOMMIT;"
                 )
         except sqlite3.Error as exc:
             await self._roll_back()
@@ -239,8 +240,14 @@ class Database:
 @contextlib.asynccontextmanager
 async def _connected(path: Path) -> AsyncIterator[aiosqlite.Connection]:
     """Connect, and close even when cancelled: its thread would outlive the loop."""
+    connection = aiosqlite.connect(path, isolation_level=None)
     with anyio.CancelScope(shield=True):
-        connection = await aiosqlite.connect(path, isolation_level=None)
+        try:
+            await connection
+        except sqlite3.Error:
+            # aiosqlite has told its thread to end, but nobody waits for it (0.22.1).
+            connection._thread.join()
+            raise
     try:
         yield connection
     finally:

@@ -6,7 +6,8 @@ from enum import IntEnum
 
 __all__ = ["Entry", "Importance", "SendQueue"]
 
-CONTROL_KEY = "control"
+#: Dropped entries that may stand in a queue, besides as many as wait there.
+MAX_DROPPED = 256
 
 
 class Importance(IntEnum):
@@ -39,18 +40,29 @@ class SendQueue:
     Bounded by *limit* bytes: when it is reached, moves that a newer frame of the same
     key made obsolete are dropped; if that is not enough, `overflown` turns true and
     the owner must disconnect the client. Frames of one key never change their order.
+    Once the limit was reached, moves give way at once until half of it is free again.
 
     Attributes:
         size: bytes waiting.
         overflown: the limit could not be kept.
     """
 
-    __slots__ = ("_entries", "_limit", "_newest", "overflown", "size")
+    __slots__ = (
+        "_dropped",
+        "_entries",
+        "_limit",
+        "_newest",
+        "_tight",
+        "overflown",
+        "size",
+    )
 
     def __init__(self, limit: int) -> None:
         self._entries: deque[Entry] = deque()
         self._newest: dict[Hashable, Entry] = {}
         self._limit = limit
+        self._dropped = 0
+        self._tight = False
         self.size = 0
         self.overflown = False
 
@@ -78,12 +90,21 @@ class SendQueue:
         self.size += len(frame)
         if key is not None:
             older = self._newest.get(key)
-            if behind and older is not None and older.importance is Importance.NEWEST:
+            if older is not None and self._gives_way(older, behind=behind):
                 self._drop(older)
+                if self._dropped > MAX_DROPPED + len(self._entries) // 2:
+                    self._sweep()
             self._newest[key] = entry
         if self.size > self._limit:
-            self._shrink()
+            if not self._tight:
+                self._shrink()
             self.overflown = self.size > self._limit
+
+    def _gives_way(self, older: Entry, *, behind: bool) -> bool:
+        """Tell whether an entry may go now that a newer one of its key comes."""
+        if older.importance is Importance.KEEP:
+            return False
+        return self._tight or (behind and older.importance is Importance.NEWEST)
 
     def take(self, size: int) -> bytes:
         """Remove and join frames from the front, at least one, up to *size* bytes."""
@@ -97,25 +118,38 @@ class SendQueue:
             if entry.frame:
                 taken.append(entry.frame)
                 length += len(entry.frame)
+            else:
+                self._dropped -= 1
         self.size -= length
+        if self.size < self._limit // 2:
+            self._tight = False
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._entries.clear()
         self._newest.clear()
+        self._dropped = 0
         self.size = 0
 
     def _drop(self, entry: Entry) -> None:
         self.size -= len(entry.frame)
         entry.frame = b""
+        self._dropped += 1
+
+    def _sweep(self) -> None:
+        """Forget dropped entries: they take memory, though no bytes for the socket."""
+        self._entries = deque(entry for entry in self._entries if entry.frame)
+        self._dropped = 0
 
     def _shrink(self) -> None:
         """Drop every move and progress that a newer frame of its key follows."""
+        self._tight = True
         for entry in self._entries:
             if (
-                entry.importance is not Importance.KEEP
+                entry.frame
+                and entry.importance is not Importance.KEEP
                 and self._newest.get(entry.key) is not entry
             ):
                 self._drop(entry)
-        self._entries = deque(entry for entry in self._entries if entry.frame)
+        self._sweep()

@@ -8,6 +8,8 @@ from middlewared import Context, Plugin
 from middlewared.clock import Clock
 from middlewared.registry import Registry
 from middlewared.shutdown import Shutdown
+from middlewared.startup import Startup
+from middlewared_auth import Accounts
 from middlewared_jobs.announcer import COLLECTION
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.ids import JobIds
@@ -40,18 +42,22 @@ add_tail(plugin)
 @plugin.lifespan
 @asynccontextmanager
 async def start(ctx: Context) -> AsyncIterator[None]:
-    """Recover what an earlier start left, then accept jobs."""
+    """Recover what an earlier start left, then accept jobs, once the server serves."""
     settings, registry = ctx.get(JobSettings), ctx.get(Registry)
     store = SqliteStore(ctx.database)
     seal = Seal(ctx.settings.data_path / "jobs.key")
-    now = ctx.get(Clock).time_ms()  # type: ignore[type-abstract]  # by protocol
-    waiting = await recover(store, registry, seal, settings, now)
     ids = JobIds(await store.first_id())
     jobs = Jobs(ctx, store, settings, ids, seal)
     ctx.services.provide(Jobs, jobs)
     registry.runner = jobs
     ctx.get(Shutdown).add_drain(jobs.drain)
-    jobs.resume(waiting)
+
+    async def begin() -> None:
+        now = ctx.get(Clock).time_ms()  # type: ignore[type-abstract]  # by protocol
+        jobs.resume(await recover(store, registry, seal, settings, now))
+
+    ctx.get(Startup).add(begin)
+    ctx.get(Accounts).watch(jobs.account_changed)
     try:
         yield
     finally:

@@ -67,7 +67,7 @@ class Jobs:
     Attributes:
         history: queries over all jobs.
         live: unfinished jobs and listed transient ones, by id.
-        stopping: nothing new is accepted or started.
+        stopping: nothing new is accepted or started; so it is before `resume`, too.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Jobs:
     ) -> None:
         self.live: dict[int, Run] = {}
         self.history = History(store, self._listed)
-        self.stopping = False
+        self.stopping = True
         self._context = context
         self._clock = context.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._tasks = context.get(Tasks)
@@ -110,7 +110,7 @@ class Jobs:
             CallError: EBUSY, the lock, the queue or a stopping server refuses it.
         """
         if self.stopping:
-            raise CallError("The server stops, no new jobs are accepted", errno.EBUSY)
+            raise CallError("No jobs are accepted while the server stops", errno.EBUSY)
         if len(self._queue) >= self._settings.max_waiting:
             raise CallError(
                 f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
@@ -268,22 +268,16 @@ class Jobs:
             if run is None:
                 return
             assert isinstance(run, Run)  # noqa: S101 - only runs are added
-            if self._owner_is_gone(run):
-                self._abort_orphan(run)
-            else:
-                self._start(run)
+            self._start(run)
 
-    def _owner_is_gone(self, run: Run) -> bool:
-        owner = run.record.owner
-        return owner is not None and self._context.get(Accounts).get(owner) is None
-
-    def _abort_orphan(self, run: Run) -> None:
-        """End a waiting job whose owner was removed, in the name of the system."""
-        self._running.add(run)  # it holds its lock and its slot until it has ended
-        now = self._clock.time_ms()
-        self._aborting.note(run, SYSTEM.username, now)
-        record_aborted(run.record, now)
-        self._finish(run)
+    def account_changed(self, account_id: int) -> None:
+        """Abort what a removed account left waiting, in the name of the system."""
+        if self._context.get(Accounts).get(account_id) is not None:
+            return
+        for run in list(self.live.values()):
+            record = run.record
+            if record.owner == account_id and record.state is State.WAITING:
+                self.abort(run, SYSTEM.username)
 
     def _start(self, run: Run) -> None:
         record = run.record
@@ -466,7 +460,8 @@ class Jobs:
         return frozenset() if account is None else account.roles
 
     def resume(self, waiting: Iterable[Recovered]) -> None:
-        """Queue what an earlier start left waiting, in its order."""
+        """Begin to accept jobs; queue what an earlier start left, in its order."""
+        self.stopping = False
         methods = self._context.get(Registry).methods
         for recovered in waiting:
             record = recovered.stored.record
@@ -528,7 +523,7 @@ def _not_written(exc: Exception) -> CallError:
 def _fill(fill: Any, values: list[Any]) -> str:
     try:
         text: str = fill(values)
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - a format of the author's, on any value
         raise CallError(
             "Error handling job lock. This is most likely caused by invalid call "
             f"arguments. ({exc})",

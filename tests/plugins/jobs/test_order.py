@@ -220,6 +220,8 @@ async def test_slow_job_holds_no_call_slot() -> None:
     """Far more jobs than call slots can be waited for, and queries still pass."""
     async with running_world(kernel={"max_calls": 2}) as world, world.admin() as wire:
         numbers = await wire.send_many([("t.hold", ["slot"])] * 30)
+        for number in numbers:
+            await wire.started(number)
         assert len(await wire.call("core.get_jobs")) == 30
         world.stage.open("slot")
         for number in numbers:
