@@ -35,7 +35,8 @@ TRANSPORT_LOW = 16 * 1024
 WRITE_SIZE = 256 * 1024
 #: Fragments of one message (as websockets limits them).
 MAX_FRAGMENTS = 4096
-CONTROL = "control"
+#: How the frame of a pong begins; also the key of pongs in the queue.
+PONG = b"\x8a"
 
 
 class Handler(Protocol):
@@ -324,16 +325,12 @@ class Connection(asyncio.Protocol):
     def _send_protocol_data(self) -> None:
         """Queue what the sans-I/O layer wants sent: handshake, pong, close."""
         for data in self._ws.data_to_send():
-            if data:
-                pong = data[:1] == b"\x8a"
-                self._put(
-                    data,
-                    CONTROL if pong else None,
-                    Importance.NEWEST if pong else Importance.KEEP,
-                    control=True,
-                )
-            else:
+            if not data:
                 self._begin_closing()
+            elif data.startswith(PONG):
+                self._put(data, PONG, Importance.NEWEST, control=True)
+            else:
+                self._put(data, None, Importance.KEEP, control=True)
         # Our close frame, if there is one, is queued: nothing may follow it.
         self._mute = self._ws.state is not State.OPEN
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from middlewared import ejson, jsonrpc
+from middlewared import jsonrpc
 from middlewared.access import Credentials
 from middlewared.context import Context, Services
 from middlewared.errors import (
@@ -96,7 +96,7 @@ class Call:
         """Answer with what the handler returned; once."""
         try:
             encoded = self.method.results.encode(value)
-        except ejson.EncodingError:
+        except Exception:  # a border: objects may fail in ways of their own
             logger.exception("the result of %s cannot be encoded", self.method.name)
             self.fail(InternalError())
         else:
@@ -119,11 +119,13 @@ class Call:
         if self._respond is None:
             return
         who = self.context.credentials
-        self._respond(
-            jsonrpc.render_error(
-                exc, self.id, with_trace=who is not None and who.full_admin
-            )
-        )
+        full = who is not None and who.full_admin
+        try:
+            answer = jsonrpc.render_error(exc, self.id, with_trace=full)
+        except Exception:  # a border: an exception may fail to describe itself
+            logger.exception("the error of %s cannot be shown", self.method.name)
+            answer = jsonrpc.render_error(InternalError(), self.id, with_trace=False)
+        self._respond(answer)
 
 
 class _Target:
@@ -343,7 +345,7 @@ class Dispatcher:
             coroutine.send(None)
         except StopIteration as stop:
             call.finish(stop.value)
-        except Exception as exc:  # noqa: BLE001 - a border: the caller is told
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
             self._report(call, exc)
         else:
             coroutine.close()
@@ -373,7 +375,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             call.fail(CallError("The server stops", errno.EBUSY))
             raise
-        except Exception as exc:  # noqa: BLE001 - a border: the caller is told
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
             self._report(call, exc)
         else:
             call.finish(value)
@@ -381,7 +383,7 @@ class Dispatcher:
             if call.session is not None:
                 call.session.release()
 
-    def _report(self, call: Call, exc: Exception) -> None:
+    def _report(self, call: Call, exc: BaseException) -> None:
         if not isinstance(exc, RpcError):
             logger.error("%s failed", call.method.name, exc_info=exc)
         call.fail(exc)

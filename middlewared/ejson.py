@@ -23,6 +23,7 @@ __all__ = [
     "decode",
     "encode",
     "from_wire",
+    "has_extended",
     "reveal",
     "to_wire",
 ]

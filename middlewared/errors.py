@@ -30,6 +30,7 @@ __all__ = [
     "ValidationErrors",
     "describe_error",
     "errname",
+    "validation_extra",
 ]
 
 #: Error numbers above those of the operating system (protocol page, 1.5).

@@ -190,7 +190,7 @@ class EventBus:
         listeners = self._subscribers.get(event.collection, {})
         everything = self._subscribers.get(ALL_EVENTS)
         targets = {**listeners, **everything} if everything else listeners
-        for subscriber in targets:
+        for subscriber in tuple(targets):  # one of them may leave meanwhile
             credentials = subscriber.credentials
             if credentials is None:
                 continue

@@ -41,6 +41,6 @@ def origin_allowed(origin: str | None, host: str | None, settings: Settings) -> 
     if origin is None or origin in settings.allowed_origins:
         return True
     try:
-        return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+        return bool(host) and urlsplit(origin).netloc.lower() == str(host).lower()
     except ValueError:
         return False

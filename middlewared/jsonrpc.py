@@ -24,6 +24,7 @@ from middlewared.errors import (
     MethodNotFound,
     ParseError,
     RpcError,
+    Trace,
     ValidationErrors,
     describe_error,
 )
@@ -316,5 +317,26 @@ def _encode_data(code: int, message: str, data: ErrorData) -> bytes:
     try:
         return ejson.encode(build(data))
     except ejson.EncodingError:
-        data.extra = repr(data.extra)
-        return ejson.encode(build(data))
+        return ejson.encode(build(_encodable(data)))
+
+
+def _encodable(data: ErrorData) -> ErrorData:
+    """Show what has no form on the wire as Python would: an object, a broken name."""
+    trace = data.trace
+    return ErrorData(
+        error=data.error,
+        errname=data.errname,
+        reason=_printable(data.reason),
+        trace=trace
+        and Trace(
+            class_=trace.class_,
+            formatted=trace.formatted and _printable(trace.formatted),
+            repr=_printable(trace.repr),
+        ),
+        extra=None if data.extra is None else _printable(repr(data.extra)),
+    )
+
+
+def _printable(text: str) -> str:
+    # Names of files may hold bytes that are no text: lone surrogates in Python.
+    return text.encode(errors="backslashreplace").decode()

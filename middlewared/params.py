@@ -164,7 +164,7 @@ class Params:
                 continue
             place = self.names.index(name)
             try:
-                values[place] = convert(value, self.types[place], name)
+                values[place] = _checked(value, self.types[place], name)
             except ValidationErrors as exc:
                 errors += exc.errors
         errors += [
@@ -205,7 +205,7 @@ def _given(values: Sequence[Any]) -> list[Any]:
     return list(values[:count])
 
 
-def convert(value: Any, kind: Any, name: str) -> Any:
+def _checked(value: Any, kind: Any, name: str) -> Any:
     """Convert one plain value to its type.
 
     Raises:

@@ -40,7 +40,7 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self._time_ms += int(seconds * 1000)
+        self._time_ms += round(seconds * 1000)
         self._monotonic += seconds
 
 

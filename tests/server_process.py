@@ -17,6 +17,7 @@ STOP_SECONDS = 20.0
 #: Settings that make tests fast without changing what is tested.
 CONFIG = """
 log_level = "info"
+shutdown_grace = 3.0
 [auth]
 failure_delay = 0.05
 """

@@ -62,8 +62,8 @@ MISTAKES = [
     ),
     Mistake(
         "a generator as a method",
-        '@plugin.method\nasync def all(ctx: Context) -> AsyncIterator[int]:\n    """All."""'
-        "\n    yield 1",
+        "@plugin.method\nasync def all(ctx: Context) -> AsyncIterator[int]:\n"
+        '    """Do something."""\n    yield 1',
         "all is a generator, expected a function or a coroutine function",
     ),
     Mistake(

@@ -1,4 +1,4 @@
-"""How a plugin is tested: a real server, its client, and a clock to drive."""
+"""What the example of the plugin guide promises, seen by its clients."""
 
 from pathlib import Path
 
@@ -7,27 +7,9 @@ import pytest
 from middlewared_notes import plugin
 
 from middlewared.client import JobFailed, RemoteError, RemoteValidationErrors, connect
-from middlewared.testing import ManualClock, running_server
+from middlewared.testing import running_server
 
 pytestmark = pytest.mark.anyio
-
-
-# -- start test --
-async def test_note_is_kept(tmp_path: Path) -> None:
-    """A note survives a restart, with the time that it was written."""
-    clock = ManualClock(time_ms=1_800_000_000_000)
-    server = running_server(plugin, clock=clock, data_dir=tmp_path)
-    async with server as running, running.client() as client:
-        await client.call("notes.add", "buy milk")
-    clock.advance(seconds=3600)
-    server = running_server(plugin, clock=clock, data_dir=tmp_path)
-    async with server as running, running.client() as client:
-        note = await client.call("notes.get", 1)
-    assert note["text"] == "buy milk"
-    assert note["written"] == {"$date": 1_800_000_000_000}
-
-
-# -- end test --
 
 
 async def test_settings_and_errors() -> None:

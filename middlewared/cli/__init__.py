@@ -19,9 +19,4 @@ def main() -> None:
         code = Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         code = Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Who read our output has read enough (`... | head`): that is no error, but
-        # the interpreter would complain when it flushes at exit.
-        sys.stdout = None
-        code = Exit.SUCCESS
     sys.exit(int(code or 0))

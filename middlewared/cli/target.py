@@ -179,6 +179,11 @@ def run_async(
     except MiddlewareError as error:
         print_error(error, as_json=as_json)
         code = exit_code(error)
+    except BrokenPipeError:
+        # Who reads our output has read enough (`... | head`). That is no error, but
+        # the interpreter would complain when it flushes what is left at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.SUCCESS
     sys.exit(int(code or 0))
 
 

@@ -261,8 +261,11 @@ def _suffix(e: str, text: str, *, wanted: bool) -> _Sql:
     # As bytes: functions on text stop at a NUL character, and UTF-8 cannot match in
     # the middle of a character.
     end = text.encode()
-    compare = "=" if wanted else "<>"
-    return f"substr(CAST({e} AS BLOB), -{len(end)}) {compare} ?", (end,)
+    last = f"substr(CAST({e} AS BLOB), -{len(end)})"
+    if wanted:
+        return f"{last} = ?", (end,)
+    # The end of an empty blob is NULL in SQLite.
+    return f"({e} IS NOT NULL AND {last} IS NOT ?)", (end,)
 
 
 def _containing(e: str, text: str, *, wanted: bool) -> _Sql:

@@ -70,15 +70,8 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
             log.close()
             with anyio.CancelScope(shield=True):
                 run.record.logs_excerpt = await anyio.to_thread.run_sync(
-                    _excerpt, Path(run.record.logs_path or "")
+                    excerpt, Path(run.record.logs_path or "")
                 )
-
-
-def _excerpt(path: Path) -> str:
-    try:
-        return excerpt(path)
-    except OSError as exc:
-        return f"Log file cannot be read: {exc}"
 
 
 async def _in_loop(run: Run) -> Ended:

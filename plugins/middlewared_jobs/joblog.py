@@ -126,6 +126,8 @@ def excerpt(path: Path) -> str:
                     last.append(line)
     except FileNotFoundError:
         return "Log file was removed"
+    except OSError as exc:
+        return f"Log file cannot be read: {exc.strerror or exc}"
     hidden = count - len(first) - len(last)
     middle = [f"... {hidden} more lines ...\n"] if hidden else []
     return _fit([*first, *middle, *last])

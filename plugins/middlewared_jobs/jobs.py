@@ -93,6 +93,7 @@ class Jobs:
         self._threads = anyio.CapacityLimiter(settings.thread_jobs)
         self._announcer = Announcer(context.get(EventBus), store, settings)
         self._running: set[Run] = set()
+        self._helpers: set[Run] = set()
         self._aborting = Aborting(self._tasks, settings.abort_grace)
         self._idle = anyio.Event()
 
@@ -111,7 +112,7 @@ class Jobs:
         """
         if self.stopping:
             raise CallError("No jobs are accepted while the server stops", errno.EBUSY)
-        if len(self._queue) >= self._settings.max_waiting:
+        if len(self._queue) + len(self._helpers) >= self._settings.max_waiting:
             raise CallError(
                 f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
             )
@@ -196,7 +197,11 @@ class Jobs:
 
         def known(exc: Exception | None) -> None:
             run.accepting(exc)
-            if exc is None:
+            if exc is not None or self.stopping:
+                return
+            if run.spec.helper:
+                self._start(run)
+            else:
                 self._queue.add(run)
                 self._start_next()
 
@@ -288,7 +293,7 @@ class Jobs:
             record.time_started = Date(self._clock.time_ms())
         if run.spec.logs:
             record.logs_path = str(self._logs / f"{run.id}.log")
-        self._running.add(run)
+        (self._helpers if run.spec.helper else self._running).add(run)
         running = self._announcer.event(run, "changed", Importance.MOVE)
 
         def saved(exc: Exception | None) -> None:
@@ -370,6 +375,7 @@ class Jobs:
         if run in self._running:
             self._running.discard(run)
             self._queue.release(run)
+        self._helpers.discard(run)
         if run.record.transient:
             self._forget_later(run)
         else:
@@ -499,6 +505,10 @@ class Jobs:
             self._fail(run, stuck, self._clock.time_ms())
             self._finish(run)
         await self._wait_idle(STOP_SECONDS)
+        for run in list(self._helpers):
+            unanswered = ServerStopped("the server stopped before the job ended")
+            self._fail(run, unanswered, self._clock.time_ms())
+            self._finish(run)
         self._store.reserve_ids(self._ids.next, None)
         return not left
 

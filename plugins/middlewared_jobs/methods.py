@@ -21,7 +21,7 @@ from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
 from middlewared_jobs.record import JobRecord
-from middlewared_jobs.spec import job
+from middlewared_jobs.spec import as_helper, job
 from middlewared_jobs.states import State
 from middlewared_jobs.views import ITEM, RECORD
 
@@ -140,6 +140,7 @@ def _add_queries(plugin: Plugin) -> None:
 
 def _add_control(plugin: Plugin) -> None:
     @plugin.method(namespace="core", authenticated=True)
+    @as_helper
     @job(transient=True, abortable=True, description="Wait for job {id}")
     async def job_wait(
         job: Job,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from middlewared import CallError, PluginError, ValidationErrors, ejson
+from middlewared import CallError, Plugin, PluginError, ValidationErrors, ejson
 from middlewared.access import Credentials
 from middlewared.registry import Registry
 from middlewared_jobs.joblog import excerpt
@@ -71,12 +71,14 @@ def _bind(stored: Stored, registry: Registry, seal: Seal) -> list[object]:
     record = stored.record
     method = registry.methods.get(record.method)
     if method is None or not isinstance(method.deferred, JobFunction):
-        raise PluginError(f"method {record.method} of a waiting job is gone")
+        raise PluginError(
+            f"method {record.method} of a waiting job is gone, "
+            f"{_server_of(record.method, registry)}"
+        )
     params = stored.params
     if params is not None and method.deferred.spec.secret:
         params = seal.open(params)
-    version = next(p.version for p in registry.plugins if p.name == method.plugin)
-    name = f"{method.plugin} {version}".rstrip()
+    name = _named(next(p for p in registry.plugins if p.name == method.plugin))
     if params is None:
         raise PluginError(
             f"the params of a waiting job of {record.method} ({name}) cannot be read"
@@ -88,6 +90,19 @@ def _bind(stored: Stored, registry: Registry, seal: Seal) -> list[object]:
             f"{record.method} ({name}) no longer takes the params of a waiting job: "
             f"{str(exc).strip()}"
         ) from None
+
+
+def _named(plugin: Plugin) -> str:
+    return f"{plugin.name} {plugin.version}".rstrip()
+
+
+def _server_of(method: str, registry: Registry) -> str:
+    """Say which plugin could serve a method that none does."""
+    namespace = method.rpartition(".")[0]
+    found = [_named(p) for p in registry.plugins if namespace in p.namespaces]
+    if not found:
+        return f"no plugin serves {namespace!r}"
+    return f"plugin {' or '.join(found)} has no such job"
 
 
 def _keep_excerpt(record: JobRecord) -> None:

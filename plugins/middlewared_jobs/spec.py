@@ -12,7 +12,7 @@ from middlewared.params import Params, location
 from middlewared.plugin import Deferred
 from middlewared.results import holds_secret
 
-__all__ = ["JobFunction", "JobSpec", "Template", "job"]
+__all__ = ["JobFunction", "JobSpec", "Template", "as_helper", "job"]
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -72,6 +72,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         read_roles: roles whose holders may see jobs of others.
         thread: the body runs in a thread, else in the loop.
         secret: its params may hold secrets.
+        helper: only waits for other jobs, so it needs no slot and holds up no stop.
     """
 
     lock: Template | None
@@ -83,6 +84,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     read_roles: frozenset[str]
     thread: bool
     secret: bool
+    helper: bool = False
 
 
 class JobFunction(Deferred[H]):
@@ -98,6 +100,12 @@ class JobFunction(Deferred[H]):
         self.spec = spec
         self.__doc__ = handler.__doc__
         self.__name__ = handler.__name__
+
+
+def as_helper(function: JobFunction[H]) -> JobFunction[H]:
+    """Declare that a transient job without a lock only waits for other jobs."""
+    spec = msgspec.structs.replace(function.spec, helper=True)
+    return JobFunction(function.handler, spec)
 
 
 def _check(handler: Callable[..., Any], lock_queue_size: int | None) -> None:

@@ -119,7 +119,7 @@ def test_list_follows_a_job_live(page: Page, server: ServerProcess, rpc: Rpc) ->
     """A job appears when it starts, and moves with progress and state."""
     log_in(page, server)
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
-    job = rpc.call("demo.sleep", 3, 30)
+    job = rpc.call("demo.sleep", 6, 60)
     line = row(page, job)
     expect(line).to_contain_text("demo.sleep")
     expect(line).to_contain_text("Running")
@@ -205,17 +205,32 @@ def test_unknown_job_is_told(page: Page, server: ServerProcess) -> None:
 def test_log_grows_while_the_job_writes(
     page: Page, server: ServerProcess, rpc: Rpc
 ) -> None:
-    """Lines appear while the job runs, each once, up to the last."""
+    """Every line appears while the job runs, once."""
     log_in(page, server)
-    job = rpc.call("demo.log", 2000)
+    job = rpc.call("stubborn.scribe")
+    row(page, job).click()
+    for number in range(3):
+        rpc.call("stubborn.dictate", f"line {number}")
+        expect(section(page, "Log")).to_contain_text(f"line {number}")
+    expect(row(page, job)).to_contain_text("Running")
+    rpc.call("stubborn.dictate", "")
+    rpc.wait(job)
+    expect(row(page, job)).to_contain_text("Success")
+    expect(section(page, "Log")).to_have_text(rpc.call("job.read_log", job)["data"])
+
+
+def test_long_log_shows_its_end(page: Page, server: ServerProcess, rpc: Rpc) -> None:
+    """Of a log that is long, the last lines are shown and the cut is told."""
+    job = rpc.call("demo.log", 5000)
+    rpc.wait(job)
+    log_in(page, server)
     row(page, job).click()
     log = section(page, "Log")
-    expect(log).not_to_be_empty()
-    rpc.wait(job)
-    lines = rpc.call("job.read_log", job, 0, 1_000_000)["data"].splitlines()
-    expect(log).to_contain_text(lines[-1])
-    shown = (log.text_content() or "").splitlines()
-    assert shown == lines[-len(shown) :]
+    expect(log).to_contain_text("line 5000 of 5000")
+    expect(details(page)).to_contain_text("Only the end is shown.")
+    size = rpc.call("job.read_log", job)["size"]
+    tail = rpc.call("job.read_log", job, size - 60_000)["data"].splitlines()[1:]
+    assert (log.text_content() or "").splitlines()[-len(tail) :] == tail
 
 
 def test_log_of_a_finished_job_can_be_read_and_downloaded(
@@ -281,6 +296,8 @@ def test_ignored_abort_is_told(page: Page, server: ServerProcess, rpc: Rpc) -> N
     expect(details(page)).to_contain_text("Abort requested…")
     page.reload()
     expect(details(page)).to_contain_text("Abort requested")
+    expect(row(page, job)).to_contain_text("Running")
+    rpc.call("stubborn.let_go")
     expect(details(page)).to_contain_text("The job ended by itself before the abort")
     expect(row(page, job)).to_contain_text("Success")
 

@@ -72,7 +72,11 @@ COLUMNS = {
         (["note", "!^", ""], "0", []),
         (["note", "!^", "\udfff"], "note IS NOT NULL", []),
         (["note", "$", "é"], "substr(CAST(note AS BLOB), -2) = ?", ["é".encode()]),
-        (["note", "!$", "b"], "substr(CAST(note AS BLOB), -1) <> ?", [b"b"]),
+        (
+            ["note", "!$", "b"],
+            "(note IS NOT NULL AND substr(CAST(note AS BLOB), -1) IS NOT ?)",
+            [b"b"],
+        ),
         (["note", "rin", "b"], "instr(CAST(note AS BLOB), ?) > 0", [b"b"]),
         (["note", "rnin", "b"], "instr(CAST(note AS BLOB), ?) = 0", [b"b"]),
         (["t.$date", ">", "1970-01-01T00:00:01"], "t > ?", [1000]),

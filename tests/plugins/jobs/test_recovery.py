@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from jobs_records import EPOCH, make_record
-from middlewared import Plugin, Secret
+
+from middlewared import Credentials, Date, Plugin, Secret
 from middlewared.registry import Registry
 from middlewared_jobs import Job, JobRecord, State, job
 from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.record import CoreGetJobsItemCredentials, LoginData
 from middlewared_jobs.recovery import Recovered, recover, rights_of
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
@@ -139,9 +140,9 @@ async def test_unreadable_log_does_not_stop_the_start(
 @pytest.mark.parametrize(
     ("method", "params", "named"),
     [
-        ("pool.gone", b'["tank"]', ["pool.gone", "pool"]),
-        ("vanished.run", b"[]", ["vanished.run"]),
-        ("pool.names", b"[]", ["pool.names"]),
+        ("pool.gone", b'["tank"]', ["pool.gone", "pool 1.2"]),
+        ("vanished.run", b"[]", ["vanished.run", "'vanished'"]),
+        ("pool.names", b"[]", ["pool.names", "pool 1.2"]),
         ("pool.scrub", b"[]", ["pool.scrub", "pool 1.2", "Field required"]),
         ("pool.scrub", b"[1]", ["pool.scrub", "pool 1.2", "Expected `str`"]),
         ("pool.scrub", b'["a",true,3]', ["pool.scrub", "pool 1.2", "Too many"]),
@@ -183,9 +184,17 @@ async def test_params_are_erased_with_the_end(start: Start) -> None:
 
 def test_rights_are_those_of_today() -> None:
     """A job goes on as who started it, with the roles that they hold now."""
-    assert rights_of(make_record(1), frozenset()) is None
-    shown = msgspec.convert(
-        {"type": "API_KEY", "data": {"username": "a", "login_id": "l", "login_at": 1}},
-        dict[str, Any],
+    assert rights_of(make_record(1), frozenset({"FULL_ADMIN"})) is None
+    login = LoginData("ann", "login", Date(7))
+    record = make_record(
+        1, owner=4, credentials=CoreGetJobsItemCredentials("API_KEY", login)
     )
-    assert shown["type"] == "API_KEY"
+    found = rights_of(record, frozenset({"JOB_USER"}))
+    assert found == Credentials(
+        type="API_KEY",
+        account_id=4,
+        username="ann",
+        roles=frozenset({"JOB_USER"}),
+        login_id="login",
+        login_at=7,
+    )

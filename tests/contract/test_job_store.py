@@ -1,0 +1,371 @@
+"""One contract for every store of jobs: the memory one, and SQLite in a real file."""
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jobs_queries import filters, options
+from jobs_records import EPOCH, make_record, records
+
+from middlewared import Date
+from middlewared.database import Database
+from middlewared.filters import QueryOptions, parse_filters, run_query
+from middlewared.filters.tree import MatchNotFound
+from middlewared_jobs import JobRecord, State
+from middlewared_jobs.history import DEFAULT_LIMIT, History
+from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.sqlite_store import SqliteStore
+from middlewared_jobs.store import JobStore, Viewer
+from middlewared_jobs.views import ITEM, RECORD, View
+
+STORES = ["memory", "sqlite"]
+VIEWERS = [None, Viewer(None), Viewer(1), Viewer(2, frozenset({"t.hold"}))]
+stores = pytest.mark.parametrize("kind", STORES)
+names = itertools.count()
+
+few = settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncIterator[JobStore]:
+    """Open a store; opening a folder again is another start of the server."""
+    if kind == "memory":
+        yield MemoryStore()
+        return
+    async with Database.open(folder / "jobs.db") as database:
+        await database.migrate("jobs", files("middlewared_jobs") / "migrations")
+        yield SqliteStore(database)
+
+
+@contextlib.asynccontextmanager
+async def fresh(kind: str, factory: pytest.TempPathFactory) -> AsyncIterator[JobStore]:
+    """Open an empty store, for one example."""
+    folder = factory.getbasetemp() / f"store-{next(names)}"
+    folder.mkdir()
+    async with opened(kind, folder) as store:
+        yield store
+
+
+async def flushed(store: JobStore) -> None:
+    """Wait until everything that was handed over is in the store."""
+    done = anyio.Event()
+    store.flush(lambda exc: done.set())
+    with anyio.fail_after(10):
+        await done.wait()
+
+
+async def filled(store: JobStore, found: Sequence[JobRecord]) -> None:
+    """Save jobs."""
+    for record in found:
+        store.save(record, b"[]", None)
+    await flushed(store)
+
+
+def same(one: JobRecord | None, other: JobRecord | None) -> bool:
+    """Compare records by what they show: raw parts compare as values."""
+    return (one and RECORD.plain(one)) == (other and RECORD.plain(other))
+
+
+# Saving.
+
+
+@stores
+@few
+@given(record=records(3))
+async def test_what_was_saved_is_found(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, record: JobRecord
+) -> None:
+    """Every kind of record comes back as it was, and no other id is known."""
+    async with fresh(kind, tmp_path_factory) as store:
+        await filled(store, [record])
+        assert same(await store.get(3), record)
+        assert await store.get(4) is None
+        assert await store.get(2**62) is None
+
+
+@stores
+@few
+@given(first=records(3, final=False), last=records(3))
+async def test_newest_save_wins(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    first: JobRecord,
+    last: JobRecord,
+) -> None:
+    """Saving again replaces what may change of a job."""
+    fixed = ("uid", "method", "arguments", "time_created", "owner", "lock")
+    kept = {name: getattr(first, name) for name in fixed}
+    last = msgspec.structs.replace(last, **kept)
+    async with fresh(kind, tmp_path_factory) as store:
+        await filled(store, [first, last])
+        assert same(await store.get(3), last)
+
+
+@stores
+async def test_later_changes_are_not_saved(tmp_path: Path, kind: str) -> None:
+    """A store keeps what it was given, not what becomes of it afterwards."""
+    async with opened(kind, tmp_path) as store:
+        record = make_record(1, message_ids=["a"])
+        store.save(record, b"[]", None)
+        record.message_ids.append("b")
+        record.state = State.RUNNING
+        await flushed(store)
+        found = await store.get(1)
+        assert found is not None
+        assert (found.message_ids, found.state) == (["a"], State.WAITING)
+        found.message_ids.append("c")
+        assert (await store.get(1)).message_ids == ["a"]  # type: ignore[union-attr]  # it is there
+
+
+@stores
+async def test_saves_are_told_in_order(tmp_path: Path, kind: str) -> None:
+    """Callbacks come in the order of the calls, with None, and once each."""
+    async with opened(kind, tmp_path) as store:
+        told: list[tuple[int, Exception | None]] = []
+        for number in range(1, 700):
+            record = make_record(number)
+            store.save(record, b"[]", lambda exc, n=number: told.append((n, exc)))  # type: ignore[misc]  # a default argument
+            if number % 100 == 0:
+                store.reserve_ids(number, lambda exc, n=-number: told.append((n, exc)))  # type: ignore[misc]  # a default argument
+        assert told == []  # never from inside the call
+        await flushed(store)
+        wanted = []
+        for number in range(1, 700):
+            wanted += [number, -number] if number % 100 == 0 else [number]
+        assert told == [(number, None) for number in wanted]
+
+
+@stores
+async def test_told_means_findable(tmp_path: Path, kind: str) -> None:
+    """By the time a save is told, every query sees it."""
+    async with opened(kind, tmp_path) as store:
+        done = anyio.Event()
+        record = make_record(1, state=State.SUCCESS, time_finished=Date(EPOCH))
+        store.save(record, None, lambda exc: done.set())
+        with anyio.fail_after(10):
+            await done.wait()
+        assert await store.get(1) is not None
+        assert await store.count(parse_filters([]), ITEM, None, without=[]) == 1
+
+
+@stores
+async def test_flush_is_told_when_nothing_waits(tmp_path: Path, kind: str) -> None:
+    """An empty store flushes, too."""
+    async with opened(kind, tmp_path) as store:
+        await flushed(store)
+
+
+# Unfinished jobs and ids.
+
+
+@stores
+@few
+@given(found=st.lists(st.booleans(), max_size=6).flatmap(
+    lambda ends: st.tuples(*(records(n, final=e) for n, e in enumerate(ends, 1)))
+))  # fmt: skip
+async def test_unfinished_jobs_come_back_by_id(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, found: tuple[JobRecord, ...]
+) -> None:
+    """Those that have not ended come by id, with their params; the others do not."""
+    async with fresh(kind, tmp_path_factory) as store:
+        for record in reversed(found):
+            store.save(record, b"params %d" % record.id, None)
+        await flushed(store)
+        left = await store.unfinished()
+        wanted = [record for record in found if not record.final]
+        assert [stored.params for stored in left] == [
+            b"params %d" % record.id for record in wanted
+        ]
+        assert all(
+            same(stored.record, record)
+            for stored, record in zip(left, wanted, strict=True)
+        )
+
+
+@stores
+async def test_params_go_with_the_end(tmp_path: Path, kind: str) -> None:
+    """The params of a job are erased when its end is saved, whatever is passed."""
+    async with opened(kind, tmp_path) as store:
+        record = make_record(1)
+        store.save(record, b"sealed", None)
+        record.state, record.time_finished = State.ABORTED, Date(EPOCH)
+        store.save(record, b"sealed", None)
+        await flushed(store)
+        assert await store.unfinished() == []
+    if kind == "sqlite":
+        async with Database.open(tmp_path / "jobs.db") as database:
+            assert await database.read("SELECT params FROM jobs") == [(None,)]
+
+
+@stores
+async def test_first_id_is_what_was_reserved(tmp_path: Path, kind: str) -> None:
+    """Ids begin at 1, then where they were reserved; rows do not matter."""
+    async with opened(kind, tmp_path) as store:
+        assert await store.first_id() == 1
+        await filled(store, [make_record(77)])
+        assert await store.first_id() == 1
+        store.reserve_ids(1001, None)
+        await flushed(store)
+        assert await store.first_id() == 1001
+
+
+async def test_another_start_finds_everything(tmp_path: Path) -> None:
+    """Jobs, params and ids are there after the file was closed and opened again."""
+    record = make_record(5, message_ids=[0, "", None])
+    async with opened("sqlite", tmp_path) as store:
+        store.save(record, b'["clear"]', None)
+        store.reserve_ids(1001, None)
+    async with opened("sqlite", tmp_path) as store:
+        (left,) = await store.unfinished()
+        assert same(left.record, record)
+        assert left.params == b'["clear"]'
+        assert await store.first_id() == 1001
+
+
+# Queries.
+
+
+class Case(msgspec.Struct):
+    """One query."""
+
+    filters: list[Any]
+    options: QueryOptions
+    viewer: Viewer | None
+    view: View
+
+
+cases = st.builds(
+    Case, filters, options, st.sampled_from(VIEWERS), st.sampled_from([ITEM, RECORD])
+)
+histories = st.integers(0, 8).flatmap(
+    lambda count: st.tuples(*(records(number) for number in range(1, count + 1)))
+)
+
+
+def expected(found: Sequence[JobRecord], case: Case) -> Any:
+    """Answer a query from all jobs, by the filter language alone."""
+    visible = [r for r in found if case.viewer is None or case.viewer.sees(r)]
+    items = [case.view.plain(record) for record in visible]
+    return run_query(items, parse_filters(case.filters), case.options)
+
+
+async def outcome(history: History, case: Case) -> Any:
+    """Answer a query as the server does; an error is its class."""
+    parsed = parse_filters(case.filters)
+    try:
+        return await history.query(parsed, case.options, case.view, case.viewer)
+    except (TypeError, MatchNotFound) as exc:
+        return type(exc)
+
+
+@stores
+@settings(parent=few, max_examples=25)
+@given(found=histories, asked=st.lists(cases, min_size=1, max_size=12))
+async def test_history_answers_like_one_list(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    found: tuple[JobRecord, ...],
+    asked: list[Case],
+) -> None:
+    """Memory and store together answer as one list of all jobs would."""
+    live = [record for record in found if not record.final]
+    async with fresh(kind, tmp_path_factory) as store:
+        await filled(store, found)
+        history = History(store, lambda: live)
+        for case in asked:
+            try:
+                wanted = expected(found, case)
+            except MatchNotFound:
+                wanted = MatchNotFound
+            except TypeError:
+                continue  # which comparison fails first is not promised
+            assert await outcome(history, case) == wanted
+
+
+@stores
+@few
+@given(found=histories, case=cases)
+async def test_job_in_memory_and_store_counts_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    found: tuple[JobRecord, ...],
+    case: Case,
+) -> None:
+    """A job whose end is written but that is in memory still, is there once."""
+    assume(found)
+    async with fresh(kind, tmp_path_factory) as store:
+        await filled(store, found)
+        history = History(store, lambda: found)
+        try:
+            wanted = expected(found, case)
+        except MatchNotFound:
+            wanted = MatchNotFound
+        except TypeError:
+            return
+        assert await outcome(history, case) == wanted
+
+
+def ended(number: int, **changes: Any) -> JobRecord:
+    """Make a job that ended well."""
+    return make_record(
+        number, state=State.SUCCESS, time_finished=Date(EPOCH + number), **changes
+    )
+
+
+@stores
+async def test_newest_thousand_without_a_limit(tmp_path: Path, kind: str) -> None:
+    """Without a limit the newest 1000 matches come, ascending; count counts all."""
+    assert DEFAULT_LIMIT == 1000
+    total = 1203
+    found = [ended(n, owner=n % 2) for n in range(1, total + 1)]
+    async with opened(kind, tmp_path) as store:
+        await filled(store, found)
+        live = [make_record(total + 1, owner=1)]
+        history = History(store, lambda: live)
+
+        async def ask(*filters: Any, viewer: Viewer | None = None, **more: Any) -> Any:
+            asked = Case(list(filters), QueryOptions(**more), viewer, ITEM)
+            return await outcome(history, asked)
+
+        newest = [item["id"] for item in await ask()]
+        assert newest == list(range(total + 2 - 1000, total + 2))
+        odd = [item["id"] for item in await ask(viewer=Viewer(1))]
+        assert odd == [n for n in range(1, total + 2) if n % 2 or n > total]
+        old = [item["id"] for item in await ask(["id", "<", 5])]
+        assert old == [1, 2, 3, 4]
+        assert await ask(count=True) == total + 1
+        assert await ask(["id", "<=", total], count=True) == total
+        first = [item["id"] for item in await ask(limit=3)]
+        assert first == [1, 2, 3]
+        last = [item["id"] for item in await ask(limit=3, order_by=["-id"])]
+        assert last == [total + 1, total, total - 1]
+        page = [item["id"] for item in await ask(limit=2, offset=1100)]
+        assert page == [1101, 1102]
+        assert len(await ask(limit=10_000)) == total + 1
+
+
+@stores
+async def test_limit_applies_to_matches(tmp_path: Path, kind: str) -> None:
+    """Filters look at the whole history, also those that SQL cannot narrow."""
+    found = [
+        ended(n, arguments=msgspec.Raw(b"[%d]" % (n % 50))) for n in range(1, 2600)
+    ]
+    async with opened(kind, tmp_path) as store:
+        await filled(store, found)
+        history = History(store, list)
+        parsed = parse_filters([["arguments.0", "=", 7]])
+        items = await history.query(parsed, QueryOptions(), ITEM, None)
+        assert [item["id"] for item in items] == list(range(7, 2600, 50))
+        options = QueryOptions(limit=2)
+        items = await history.query(parsed, options, ITEM, None)
+        assert [item["id"] for item in items] == [7, 57]

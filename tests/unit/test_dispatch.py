@@ -1,0 +1,383 @@
+"""From a message to a handler, and from its outcome to the answer."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+
+from middlewared import CallError, Context, Credentials, Event, Origin, Plugin
+from middlewared.dispatch import Dispatcher
+from middlewared.errors import MethodNotFound, NotAuthenticated, ValidationErrors
+from middlewared.events import Subscriber
+from middlewared.session import ClientSession
+from middlewared.testing import RunningServer, running_server
+
+wire = Plugin("wire")
+threads: list[int] = []
+
+
+class Rude(Exception):
+    """Cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Trap(dict[str, Any]):
+    """Cannot be encoded, in a way of its own."""
+
+    def items(self) -> Any:
+        raise LookupError("trap")
+
+
+@wire.method(public=True, immediate=True)
+async def at_once(ctx: Context, value: Any = None) -> Any:
+    """Return *value* at once."""
+    return value
+
+
+@wire.method(public=True)
+async def soon(ctx: Context, value: Any = None) -> Any:
+    """Return *value* after a while."""
+    await anyio.lowlevel.checkpoint()
+    return value
+
+
+@wire.method(public=True)
+def threaded(ctx: Context, value: Any = None) -> Any:
+    """Return *value* from a thread."""
+    threads.append(threading.get_ident())
+    return value
+
+
+@wire.method(public=True, immediate=True)
+async def suspends(ctx: Context) -> None:
+    """Do what an immediate handler must not."""
+    await anyio.lowlevel.checkpoint()
+
+
+@wire.method(public=True)
+async def leaves(ctx: Context) -> None:
+    """Behave like a script."""
+    sys.exit(3)
+
+
+@wire.method(public=True, immediate=True)
+async def leaves_at_once(ctx: Context) -> None:
+    """Behave like a script."""
+    sys.exit(3)
+
+
+@wire.method(public=True)
+def leaves_in_a_thread(ctx: Context) -> None:
+    """Behave like a script."""
+    sys.exit(3)
+
+
+@wire.method(public=True)
+async def rude(ctx: Context) -> None:
+    """Raise something that cannot be shown."""
+    raise Rude
+
+
+@wire.method(public=True)
+async def trap(ctx: Context) -> Any:
+    """Return something that cannot be encoded."""
+    return Trap(a=1)
+
+
+@wire.method(public=True)
+async def group(ctx: Context) -> None:
+    """Fail in a task group."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.lowlevel.checkpoint)
+        raise CallError("inside", 5)
+
+
+@wire.method(public=True)
+async def cancelled(ctx: Context) -> None:
+    """Cancel itself."""
+    raise asyncio.CancelledError
+
+
+@wire.method(public=True)
+async def timed(ctx: Context) -> str:
+    """Use a scope of anyio."""
+    with anyio.move_on_after(0.001):
+        await anyio.sleep_forever()
+    return "in time"
+
+
+@wire.method
+async def secret(ctx: Context, value: int) -> int:
+    """Return *value* to full admins."""
+    return value
+
+
+class Outlet:
+    """Where the frames of a session end."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.more = anyio.Event()
+
+    def send(self, frame: bytes) -> None:
+        start = min(frame.find(byte) for byte in (b"{", b"[") if byte in frame)
+        self.answers.append(msgspec.json.decode(frame[start:]))
+        self.more.set()
+
+    def send_event(self, event: Event, subscriber: Subscriber) -> None:
+        self.send(event.frame_for(subscriber))
+
+    async def wait_writable(self) -> None:
+        pass
+
+    def identify(self, *, anonymous: bool) -> None:
+        pass
+
+    async def next(self) -> Any:
+        """Wait for one answer."""
+        with anyio.fail_after(20):
+            while not self.answers:
+                self.more = anyio.Event()
+                await self.more.wait()
+        return self.answers.pop(0)
+
+
+class World:
+    """A dispatcher with one session."""
+
+    def __init__(self, running: RunningServer) -> None:
+        self.running = running
+        self.outlet = Outlet()
+        services = running.app.services
+        self.dispatcher = services.get(Dispatcher)
+        self.session = ClientSession(services, self.outlet, Origin())
+
+    def send(self, message: Any) -> None:
+        raw = message if isinstance(message, bytes) else msgspec.json.encode(message)
+        self.dispatcher.receive(self.session, raw)
+
+    async def ask(self, method: str, *params: Any) -> Any:
+        self.send(request(method, *params))
+        return await self.outlet.next()
+
+    def login(self, *roles: str) -> None:
+        self.session.login(
+            Credentials(
+                type="LOGIN_PASSWORD",
+                account_id=None,
+                username="x",
+                roles=frozenset(roles),
+                login_id="x",
+                login_at=0,
+            )
+        )
+
+
+def request(method: str, *params: Any, number: Any = 1) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[RunningServer]:
+    async with running_server(wire, max_calls=10, send_queue_limit=2**20) as server:
+        yield server
+
+
+@pytest.fixture
+async def world(running: RunningServer) -> World:
+    return World(running)
+
+
+@pytest.mark.parametrize("method", ["wire.at_once", "wire.soon", "wire.threaded"])
+async def test_handler_of_every_kind_is_answered(world: World, method: str) -> None:
+    """At once, in a task, in a thread."""
+    value = {"a": [1, None, "x"]}
+    expected = {"jsonrpc": "2.0", "result": value, "id": 1}
+    assert await world.ask(method, value) == expected
+
+
+async def test_immediate_answer_is_there_when_receive_returns(world: World) -> None:
+    """It takes no tick of the loop."""
+    world.send(request("wire.at_once", 5))
+    assert world.outlet.answers == [{"jsonrpc": "2.0", "result": 5, "id": 1}]
+
+
+async def test_plain_function_runs_in_another_thread(world: World) -> None:
+    """It may block without holding up the loop."""
+    await world.ask("wire.threaded")
+    assert threads[-1] != threading.get_ident()
+
+
+async def test_scopes_of_anyio_work_in_handlers(world: World) -> None:
+    """A task of its own makes them work."""
+    assert (await world.ask("wire.timed"))["result"] == "in time"
+
+
+async def test_immediate_handler_that_suspends_is_an_error(world: World) -> None:
+    """Its author learns it in the first test."""
+    world.login("FULL_ADMIN")
+    error = (await world.ask("wire.suspends"))["error"]
+    assert "wire.suspends is immediate but suspended" in error["data"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "method", ["wire.leaves", "wire.leaves_at_once", "wire.leaves_in_a_thread"]
+)
+async def test_handler_that_exits_does_not_end_the_server(
+    world: World, method: str
+) -> None:
+    """``sys.exit`` in a handler is its failure, not ours."""
+    error = (await world.ask(method))["error"]
+    assert error["code"] == -32001
+    assert error["data"]["trace"]["class"] == "SystemExit"
+    assert (await world.ask("core.ping"))["result"] == "pong"
+
+
+@pytest.mark.parametrize("method", ["wire.rude", "wire.trap"])
+async def test_what_cannot_be_shown_is_answered_all_the_same(
+    world: World, method: str
+) -> None:
+    """No caller waits for ever."""
+    assert (await world.ask(method))["error"]["code"] == -32603
+
+
+async def test_failure_in_a_task_group_is_an_error(world: World) -> None:
+    """An exception group is an exception."""
+    error = (await world.ask("wire.group"))["error"]
+    assert error["code"] == -32001
+
+
+async def test_handler_that_cancels_itself_is_answered(world: World) -> None:
+    """Also then the slot is free again."""
+    for _ in range(20):  # more than max_calls
+        assert "error" in await world.ask("wire.cancelled")
+    assert world.session.calls == 0
+
+
+@pytest.mark.parametrize("size", [2**19 - 100, 2**19 + 100])
+async def test_answer_over_the_send_limit_is_emsgsize(world: World, size: int) -> None:
+    """An answer that could not be sent is not tried."""
+    answer = await world.ask("wire.at_once", "x" * size)
+    if size < 2**19:
+        assert len(answer["result"]) == size
+    else:
+        assert answer["error"]["data"]["errname"] == "EMSGSIZE"
+
+
+async def test_slot_is_free_after_every_outcome(world: World) -> None:
+    """Success, failure and a refusal of params leave none behind."""
+    for method in ("wire.soon", "wire.rude", "wire.trap", "wire.threaded"):
+        for _ in range(15):
+            await world.ask(method)
+    for _ in range(15):
+        await world.ask("wire.soon", 1, 2, 3)
+    assert world.session.calls == 0
+    assert world.session.undispatched == 0
+
+
+async def test_notification_over_max_calls_is_dropped_silently(world: World) -> None:
+    """It has nobody to tell."""
+    note = {"jsonrpc": "2.0", "method": "wire.soon"}
+    for _ in range(30):
+        world.send(note)
+    assert world.session.calls == 10
+    world.send(request("wire.at_once", 1))
+    assert await world.outlet.next() == {"jsonrpc": "2.0", "result": 1, "id": 1}
+    assert world.outlet.answers == []
+
+
+async def test_batch_waits_for_its_last_answer(world: World) -> None:
+    """One message for all, whatever ran where."""
+    methods = ["wire.at_once", "wire.soon", "wire.threaded", "nowhere", "wire.rude"]
+    world.send([request(m, number=n) for n, m in enumerate(methods)])
+    answers = await world.outlet.next()
+    assert sorted(answer["id"] for answer in answers) == [0, 1, 2, 3, 4]
+    assert world.outlet.answers == []
+
+
+async def test_long_batch_lets_others_in_between(world: World) -> None:
+    """A batch is worked off in slices."""
+    world.send([request("wire.at_once", number=n) for n in range(1000)])
+    other = World(world.running)
+    other.send(request("core.ping"))
+    assert other.outlet.answers
+    assert not world.outlet.answers
+    assert len(await world.outlet.next()) == 1000
+
+
+async def test_batch_of_a_client_that_left_is_run_to_its_end(world: World) -> None:
+    """A client may send its notifications and go."""
+    before = len(threads)
+    world.send([{"jsonrpc": "2.0", "method": "wire.threaded"}] * 25)
+    world.session.close()
+    with anyio.fail_after(20):
+        while len(threads) < before + 25:
+            await anyio.sleep(0.01)
+    assert len(threads) == before + 25
+
+
+async def test_login_counts_from_the_next_message_on(world: World) -> None:
+    """Rights are looked at when a call is made."""
+    assert (await world.ask("wire.secret", 1))["error"]["data"]["error"] == 207
+    world.login("SOME_ROLE")
+    error = (await world.ask("wire.secret", "x"))["error"]
+    assert (error["code"], error["data"]["error"]) == (-32001, 13)
+    world.login("FULL_ADMIN")
+    assert (await world.ask("wire.secret", 1))["result"] == 1
+    assert (await world.ask("wire.secret", "x"))["error"]["code"] == -32602
+    world.session.login(None)
+    assert (await world.ask("wire.secret", 1))["error"]["data"]["error"] == 207
+
+
+async def test_traceback_goes_to_full_admins_only(world: World) -> None:
+    """The five keys go to everybody."""
+    for roles, shown in (((), False), (("SOME_ROLE",), False), (("FULL_ADMIN",), True)):
+        world.session.login(None)
+        if roles:
+            world.login(*roles)
+        for method in ("wire.group", "wire.suspends", "wire.leaves"):
+            data = (await world.ask(method))["error"]["data"]
+            assert list(data) == ["error", "errname", "reason", "trace", "extra"]
+            assert list(data["trace"]) == ["class", "formatted", "repr"]
+            assert (data["trace"]["formatted"] is not None) is shown
+            assert ("Traceback" in str(data)) is shown
+
+
+# Calls from inside.
+
+
+async def test_inner_call_returns_plain_values(world: World) -> None:
+    """As a client would see them."""
+    call = world.running.context.call
+    assert await call("wire.soon", {"a": (1, 2)}) == {"a": [1, 2]}
+    assert await call("core.ping") == "pong"
+
+
+async def test_inner_call_raises_what_was_wrong(world: World) -> None:
+    """Unknown, unfit, forbidden or failed."""
+    context = world.running.context
+    with pytest.raises(MethodNotFound):
+        await context.call("nowhere")
+    with pytest.raises(ValidationErrors):
+        await context.call("wire.secret", "x")
+    with pytest.raises(BaseExceptionGroup):
+        await context.call("wire.group")
+    stranger = Context(world.running.app.services)
+    stranger = world.session.context
+    with pytest.raises(NotAuthenticated):
+        await stranger.call("wire.secret", 1)
+
+
+async def test_inner_call_of_a_job_waits_for_its_end(world: World) -> None:
+    """It gives the job's result, not its number."""
+    assert await world.running.context.call("demo.noop", [1, 2]) == [1, 2]
