@@ -153,6 +153,9 @@ def _job_words(function: JobFunction[Any]) -> str:
         traits.append("is transient")
     if spec.lock is not None:
         traits.append(f"takes the lock `{spec.lock._text}`")  # nobody else needs it
+    if spec.read_roles:
+        roles = " or ".join(f"`{role}`" for role in sorted(spec.read_roles))
+        traits.append(f"is seen by holders of {roles} too")
     return f"A job: {', '.join(traits)}."
 
 

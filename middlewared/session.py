@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Protocol
 
+import anyio.lowlevel
 import msgspec
 
 from middlewared import ejson
@@ -231,6 +232,8 @@ class ClientSession(Subscriber):
         try:
             async with aclosing(source.stream(self.context, arguments)) as items:  # type: ignore[type-var]  # sources are async generators
                 async for item in items:
+                    # A source that never waits may not stop everybody else.
+                    await anyio.lowlevel.checkpoint()
                     await self._outbound.wait_writable()
                     fields = msgspec.Raw(ejson.encode(item))
                     self._notify(

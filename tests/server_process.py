@@ -113,9 +113,10 @@ class ServerProcess:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output.append(line)
-            self._lines.put(line)
+        with process.stdout:
+            for line in process.stdout:
+                self.output.append(line)
+                self._lines.put(line)
         self._lines.put(None)
 
     def wait_line(self, pattern: str, seconds: float = START_SECONDS) -> str:

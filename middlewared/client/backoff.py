@@ -23,7 +23,7 @@ class Backoff:
     whole, so that the clients of a restarted server do not come all at once.
     """
 
-    def __init__(self, *, first: float = 0.25, limit: float = 30.0) -> None:
+    def __init__(self, *, first: float = 0.25, limit: float = 10.0) -> None:
         self._first = first
         self._limit = limit
         self._attempts = 0

@@ -28,6 +28,8 @@ __all__ = ["MAX_SCAN", "SqliteStore"]
 #: Rows that a query may read when SQL cannot narrow it.
 MAX_SCAN = 100_000
 SLICE = 2000
+#: The largest integer that SQLite stores.
+MAX_ID = 2**63 - 1
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobRecord).decode
@@ -149,6 +151,8 @@ class SqliteStore:
 
     async def get(self, number: int) -> JobRecord | None:
         """Give one job, None when there is none."""
+        if not 0 < number <= MAX_ID:
+            return None
         rows = await self._database.read(f"{_SELECT} WHERE id = ?", (number,))
         return _record(rows[0]) if rows else None
 
@@ -189,7 +193,7 @@ class SqliteStore:
     ) -> list[JobRecord]:
         """Read what SQL narrowed in slices and evaluate it in a thread."""
         budget, found, read = Budget(), list[JobRecord](), 0
-        beyond, after = ("<", 2**63 - 1) if newest else (">", 0)
+        beyond, after = ("<", MAX_ID) if newest else (">", 0)
         sql = (
             f"{_SELECT} WHERE {where} AND id {beyond} ? "
             f"ORDER BY {_by_id(newest=newest)} LIMIT {SLICE}"

@@ -29,7 +29,7 @@ async def test_transient_job_is_told_and_stored_nowhere(tmp_path: Path) -> None:
         final = await wire.final(job)
         assert (final["state"], final["result"]) == ("SUCCESS", "g")
         assert wire.moves(job) == ["WAITING", "RUNNING", "SUCCESS"]
-        assert [e["msg"] for e in wire.events(job)][0] == "added"
+        assert wire.events(job)[0]["msg"] == "added"
         assert (await wire.call("job.get", job))["state"] == "SUCCESS"
     with sqlite3.connect(tmp_path / "middlewared.db") as database:
         assert database.execute("SELECT count(*) FROM jobs").fetchone() == (0,)

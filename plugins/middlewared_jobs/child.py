@@ -1,0 +1,393 @@
+"""A child: the process that runs the bodies of process jobs, one after another.
+
+The handler runs in the main thread, where SIGTERM raises `JobAborted`. A second thread
+reads orders and ends the process when the server goes, a third one sends progress.
+"""
+
+import importlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from middlewared import Context, Date, Plugin, PluginError, ejson
+from middlewared.clock import Clock, SystemClock
+from middlewared.context import Services
+from middlewared.plugin import Method
+from middlewared.settings import Settings, decode_table
+from middlewared_jobs.announcer import sendable_progress
+from middlewared_jobs.body import secret_texts
+from middlewared_jobs.current_job import Job, JobAborted
+from middlewared_jobs.dying import set_name
+from middlewared_jobs.joblog import JobLog
+from middlewared_jobs.outcome import encode_result
+from middlewared_jobs.pipe import (
+    Begun,
+    Frames,
+    Order,
+    Quit,
+    Raised,
+    Returned,
+    Setup,
+    ToChild,
+    Update,
+    encode,
+)
+from middlewared_jobs.place import Place
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.remote import describe
+from middlewared_jobs.states import State
+
+__all__ = ["EXIT_NO_PIPE", "main"]
+
+logger = logging.getLogger(__name__)
+
+#: Exit code of a child whose body closed the pipe.
+EXIT_NO_PIPE = 117
+#: Seconds between two updates of progress.
+UPDATE_SECONDS = 0.05
+#: Seconds between two tries to raise in the body, while it is in code of ours.
+PRESS_SECONDS = 0.01
+#: Bytes of an order, besides those that every frame may have.
+MAX_ORDER = 64 * 2**20
+BLOCK = 1 << 16
+
+T = TypeVar("T")
+
+
+class Pipe:
+    """The child's end of the pipe to the server.
+
+    A body may close its descriptor, and a file that it opens then may get the number:
+    before each write the number is checked.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.forked = False
+        self._socket = sock
+        self._identity = self._look()
+        self._lock = threading.Lock()
+        self._frames = Frames(ToChild, MAX_ORDER)
+        os.register_at_fork(after_in_child=self._leave_fork)
+
+    def _look(self) -> tuple[int, int]:
+        found = os.fstat(self._socket.fileno())
+        return found.st_dev, found.st_ino
+
+    def _leave_fork(self) -> None:
+        """Let go of the pipe in a process that the body forked: it is not the job."""
+        self.forked = True
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if self._look() == self._identity:
+                os.close(self._socket.detach())
+        except (OSError, ValueError):
+            logger.debug("a process that a body forked has no pipe to close")
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Write a message; ends the process when the pipe is gone."""
+        frame = encode(message)
+        if self.forked:
+            return
+        with self._lock:
+            try:
+                if self._look() != self._identity:
+                    os._exit(EXIT_NO_PIPE)
+                self._socket.sendall(frame)
+            except OSError:
+                os._exit(EXIT_NO_PIPE)
+
+    def receive(self) -> Iterator[Any]:
+        """Give what the server says, until it closes its end."""
+        while True:
+            try:
+                data = self._socket.recv(BLOCK)
+            except OSError:
+                return
+            if not data:
+                return
+            yield from self._frames.feed(data)
+
+
+class ChildServices(Services):
+    """What a body may reach from a child: settings, of the kernel and of plugins."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self._setup = setup
+        self.provide(Settings, setup.settings)
+        self.provide(Clock, SystemClock())  # type: ignore[type-abstract]  # by protocol
+
+    def get(self, kind: type[T]) -> T:
+        """Return the settings of this type.
+
+        Raises:
+            PluginError: it lives in the server.
+        """
+        found = self._found.get(kind)
+        if found is None:
+            plugin = self._setup.tables.get(f"{kind.__module__}.{kind.__qualname__}")
+            if plugin is None:
+                raise PluginError(
+                    f"{kind.__name__} lives in the server, a process job can reach "
+                    "settings only"
+                )
+            table = self._setup.settings.tables.get(plugin, {})
+            found = decode_table(table, kind, name=f"table {plugin!r}")
+            self._found[kind] = found
+        return found  # type: ignore[return-value]  # keyed by type
+
+
+def _find_method(order: Order) -> Method:
+    """Import the plugin that declares the job's method.
+
+    Raises:
+        PluginError: here it cannot be imported, or declares no such method.
+    """
+    try:
+        module = importlib.import_module(order.module)
+    except JobAborted:
+        raise
+    except Exception as exc:
+        raise PluginError(
+            f"{order.method} cannot be imported in a child process: module "
+            f"{order.module!r}: {type(exc).__name__}: {exc}"
+        ) from exc
+    plugin = getattr(module, order.attribute, None)
+    if not isinstance(plugin, Plugin) or order.method not in plugin.methods:
+        raise PluginError(
+            f"{order.method} cannot be found in a child process: "
+            f"{order.module}.{order.attribute} does not declare it there"
+        )
+    return plugin.methods[order.method]
+
+
+def _record_of(order: Order) -> JobRecord:
+    """Make the part of the record that a body looks at."""
+    return JobRecord(
+        id=order.id,
+        uid="",
+        method=order.method,
+        arguments=msgspec.Raw(b"[]"),
+        description=order.description,
+        progress=order.progress,
+        state=State.RUNNING,
+        time_created=Date(0),
+        credentials=order.shown,
+        attempt=order.attempt,
+    )
+
+
+class Child:
+    """Runs what the server orders, until the server goes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._pipe = Pipe(sock)
+        self._setup: Setup | None = None
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        #: The job that runs, 0 for none.
+        self._number = 0
+        self._job: Job | None = None
+        self._job_lock = threading.Lock()
+        self._asked = False
+        self._interruptible = False
+        self._changes = threading.Event()
+        self._due = False
+
+    def serve(self) -> NoReturn:
+        """Run orders for ever."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        for work in (self._read, self._send_updates):
+            threading.Thread(target=work, daemon=True).start()
+        while True:
+            set_name("mw-child")
+            self._run(self._orders.get())
+
+    # The thread that reads.
+
+    def _read(self) -> None:
+        for message in self._pipe.receive():
+            match message:
+                case Setup():
+                    self._setup = message
+                case Order():
+                    self._orders.put(message)
+                case Quit():
+                    press = threading.Thread(target=self._press, args=(message.id,))
+                    press.daemon = True
+                    press.start()
+        _end_own_session()
+
+    def _press(self, number: int) -> None:
+        """Repeat the signal until the body was at a place where it can be raised."""
+        main = threading.main_thread().ident
+        assert main is not None  # noqa: S101 - it runs
+        while self._number == number and self._interruptible:
+            signal.pthread_kill(main, signal.SIGTERM)
+            time.sleep(PRESS_SECONDS)
+
+    # The thread that sends progress.
+
+    def _changed(self) -> None:
+        if not self._due:
+            self._due = True
+            self._changes.set()
+
+    def _send_updates(self) -> None:
+        while True:
+            self._changes.wait()
+            self._changes.clear()
+            # Cleared before the values are read: what changes meanwhile is sent next.
+            self._due = False
+            with self._job_lock:
+                if self._job is not None:
+                    self._send_update(self._job)
+            time.sleep(UPDATE_SECONDS)
+
+    def _send_update(self, job: Job) -> None:
+        latest = job._take_latest()
+        if latest is None or self._setup is None:
+            return
+        progress, description = latest
+        limit = self._setup.limits.max_progress_extra
+        try:
+            shown = sendable_progress(job.id, progress, limit)
+        except Exception:  # a border: the extra is the author's, and may change
+            logger.exception("the progress of job %d cannot be sent", job.id)
+            return
+        self._pipe.send(Update(job.id, shown, description))
+
+    # The main thread.
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        if self._number == 0:
+            os._exit(0)  # nothing is lost
+        self._asked = True
+        if self._job is not None:
+            self._job.aborted = True
+        # In code of ours an exception could leave a lock held, or half a line written:
+        # there it is not raised, `_press` tries again.
+        if self._interruptible and not _in_own_code(frame):
+            self._interruptible = False
+            raise JobAborted
+
+    def _run(self, order: Order) -> None:
+        self._number = order.id
+        set_name(f"mw-job-{order.id}")
+        process = os.getpid()
+        place = Place()
+        ended = self._perform(order, place)
+        if os.getpid() != process:
+            _leave_fork(ended)
+        fit = place.restore() and not self._asked
+        self._pipe.send(msgspec.structs.replace(ended, fit=fit))
+        self._number = 0
+
+    def _perform(self, order: Order, place: Place) -> Returned | Raised:
+        assert self._setup is not None  # noqa: S101 - it came first
+        limits = self._setup.limits
+        try:
+            self._interruptible = True
+            try:
+                method, value = self._call(order, self._setup, place)
+            finally:
+                self._interruptible = False
+                self._close_job()
+            result = encode_result(value, method.results, limits.max_result)
+        except BaseException as exc:  # noqa: BLE001 - a border: the outcome is recorded
+            self._interruptible = False
+            aborted = isinstance(exc, JobAborted) and self._asked
+            error = describe(exc, limits.max_exception)
+            return Raised(order.id, error, aborted=aborted, fit=False)
+        shown = None if result.shown is None else msgspec.Raw(result.shown)
+        clear = None if result.clear == result.shown else result.clear
+        return Returned(
+            order.id,
+            shown,
+            None if clear is None else msgspec.Raw(clear),
+            result.failure,
+            fit=False,
+        )
+
+    def _call(self, order: Order, setup: Setup, place: Place) -> tuple[Method, Any]:
+        if self._asked:
+            raise JobAborted
+        method = _find_method(order)
+        values = method.params.bind(ejson.decode(order.values), {})
+        context = Context(ChildServices(setup), None, order.credentials)
+        job = Job(_record_of(order), context, self._changed)
+        if order.logs_path is not None:
+            log = JobLog(Path(order.logs_path), secret_texts(values))
+            job._open_log(log)
+            place.redirect(log.file.fileno())
+        self._job = job
+        self._pipe.send(Begun(order.id))
+        return method, method.params.call(method.handler, job, values)
+
+    def _close_job(self) -> None:
+        """Send what the body set last; what its threads set later is dropped."""
+        with self._job_lock:
+            job, self._job = self._job, None
+            if job is not None:
+                self._send_update(job)
+        if job is not None and job._log is not None:
+            job._log.close()
+
+
+_OWN_FILES = frozenset(
+    function.__code__.co_filename
+    for function in (
+        Child.serve,
+        Job.set_progress,
+        JobLog.close,
+        encode,
+        logging.Logger.info,
+    )
+)
+
+
+def _in_own_code(frame: FrameType | None) -> bool:
+    """Tell whether a frame is in code of ours that the body called, or in logging."""
+    while frame is not None and frame.f_code is not Child._call.__code__:
+        if frame.f_code.co_filename in _OWN_FILES:
+            return True
+        frame = frame.f_back
+    return frame is None
+
+
+def _leave_fork(ended: Returned | Raised) -> NoReturn:
+    """End a process that the body forked and that came back out of the body."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0 if isinstance(ended, Returned) else 1)
+
+
+def _end_own_session() -> NoReturn:
+    """End with everything the body started: the server is gone."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def main(sock: socket.socket) -> NoReturn:
+    """Run jobs for the server at the other end of *sock*; never returns."""
+    try:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # the interpreter's own
+        Child(sock).serve()
+    except BaseException:
+        logger.exception("a child failed")
+        raise
+    finally:
+        os._exit(1)
