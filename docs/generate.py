@@ -144,7 +144,8 @@ def _json(default: Any) -> str:
 def _job_words(function: JobFunction[Any]) -> str:
     """Say in one sentence how the jobs of a method are run."""
     spec = function.spec
-    traits = ["runs in a thread" if spec.thread else "runs in the loop"]
+    places = {"loop": "the loop", "thread": "a thread", "process": "a child process"}
+    traits = [f"runs in {places[spec.kind.value]}"]
     if spec.abortable:
         traits.append("may be aborted while it runs")
     if spec.logs:
@@ -297,23 +298,22 @@ def _codes() -> list[list[str]]:
 
 
 def used_errnos() -> set[str]:
-    """Collect the names of the error numbers that the sources mention."""
+    """Collect the names of the error numbers that the sources pass to an exception."""
     names = {"EINVAL", "EFAULT"}  # what other exceptions and CallError have
     for folder in ("middlewared", "plugins"):
         for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if _is_errno(node):
-                    names.add(node.attr)  # type: ignore[attr-defined]  # checked
-    return names - {"EADDRINUSE", "E2BIG"}
+                names.update(_passed_errnos(node))
+    return names
 
 
-def _is_errno(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in ("errno", "_errno")
-        and node.attr.startswith("E")
-    )
+def _passed_errnos(node: ast.AST) -> Iterator[str]:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) == "OSError":
+        return
+    for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+        match argument:
+            case ast.Attribute(ast.Name("errno" | "_errno"), name) if name[0] == "E":
+                yield name
 
 
 def _errnos() -> list[list[str]]:

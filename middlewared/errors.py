@@ -30,6 +30,7 @@ __all__ = [
     "ValidationErrors",
     "describe_error",
     "errname",
+    "traceback_text",
     "validation_extra",
 ]
 
@@ -233,6 +234,12 @@ def validation_extra(exc: BaseException) -> list[tuple[str | None, str, int]] | 
             return None
 
 
+def traceback_text(exc: BaseException) -> str:
+    """Format an exception; one that crossed from another process brings its text."""
+    text = getattr(exc, "foreign_traceback", None)
+    return text if isinstance(text, str) else "".join(traceback.format_exception(exc))
+
+
 def describe_error(exc: BaseException, *, with_trace: bool) -> ErrorData:
     """Describe what a method raised the way ``error.data`` shows it.
 
@@ -253,7 +260,7 @@ def describe_error(exc: BaseException, *, with_trace: bool) -> ErrorData:
         reason=str(exc) or repr(exc),
         trace=Trace(
             class_=type(exc).__name__,
-            formatted="".join(traceback.format_exception(exc)) if with_trace else None,
+            formatted=traceback_text(exc) if with_trace else None,
             repr=repr(exc) if with_trace else type(exc).__name__,
         ),
         extra=extra,

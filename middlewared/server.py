@@ -118,6 +118,7 @@ class Server:
         self._clock = services.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._state = ServerState()
         self._listeners: list[asyncio.Server] = []
+        self._socket_is_ours = False
         self._config = Config(
             app,
             http=_HttpProtocol,
@@ -243,6 +244,7 @@ class Server:
             listener = await self.loop.create_unix_server(
                 self._http_protocol, str(path), backlog=BACKLOG
             )
+            self._socket_is_ours = True
             path.chmod(0o600)
         except OSError as exc:
             self.stop_listening()
@@ -277,9 +279,10 @@ class Server:
         self.stopping = True
         for listener in self._listeners:
             listener.close()
-        if self._listeners:
-            self.settings.socket_path.unlink(missing_ok=True)
         self._listeners.clear()
+        if self._socket_is_ours:
+            self._socket_is_ours = False
+            self.settings.socket_path.unlink(missing_ok=True)
 
     async def close_connections(self) -> None:
         """Close all with 1012, wait ``close_timeout`` seconds, abort what is left."""
@@ -302,7 +305,15 @@ class Server:
 
 
 def _remove_stale_socket(path: Path) -> None:
-    """Remove the socket that a killed server left; anything else stays."""
+    """Remove the socket that a killed server left; anything else stays.
+
+    Raises:
+        OSError: somebody listens there.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.stat().st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.setblocking(False)
+                if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+                    raise OSError(errno.EADDRINUSE, "somebody listens there")
             path.unlink()

@@ -14,8 +14,9 @@ from websockets.exceptions import ConnectionClosed
 JOBS = "core.get_jobs"
 FINAL = ("SUCCESS", "FAILED", "ABORTED")
 #: Seconds after which a wait for something that must come has failed.
-PATIENCE = 10.0
+PATIENCE = 20.0
 
+_names = itertools.count(1)
 Frame = dict[str, Any]
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class Wire:
         self.socket = socket
         self.frames: list[Frame] = []
         self.closed: int | None = None
+        self._name = next(_names)
         self._numbers = itertools.count(1)
         self._news = anyio.Event()
         self._answers: dict[Any, Frame] = {}
@@ -84,6 +86,10 @@ class Wire:
         self._news.set()
         self._news = anyio.Event()
 
+    def _number(self) -> str:
+        # Unique among all connections: jobs of others appear with their ids, too.
+        return f"{self._name}-{next(self._numbers)}"
+
     async def send(self, method: str, params: Any = (), **more: Any) -> Any:
         """Send a request without waiting; give its id.
 
@@ -92,13 +98,13 @@ class Wire:
             params: an array or an object.
             more: ``id`` to choose it.
         """
-        number = more.get("id", f"m{next(self._numbers)}")
+        number = more.get("id", self._number())
         await self.socket.send(request(method, params, number))
         return number
 
     async def send_many(self, requests: Sequence[tuple[str, Any]]) -> list[Any]:
         """Send requests in one go, so that they reach the server together."""
-        numbers = [f"m{next(self._numbers)}" for _ in requests]
+        numbers = [self._number() for _ in requests]
         for number, (method, params) in zip(numbers, requests, strict=True):
             await self.socket.send(request(method, params, number))
         return numbers

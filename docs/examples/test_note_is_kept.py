@@ -22,4 +22,6 @@ async def test_note_is_kept(tmp_path: Path) -> None:
         note = await client.call("notes.get", 1)
     assert note["text"] == "buy milk"
     assert note["written"] == {"$date": 1_800_000_000_000}
+
+
 # -- end test --

@@ -26,6 +26,9 @@ _SMALL = 8
 # Longer numbers are no list index, and int() refuses thousands of digits.
 _INDEX_DIGITS = 18
 
+# Tuples, because a union would be made anew for every item.
+_MAPPINGS = (dict, Mapping)
+_LISTS = (list, tuple)
 # What can be looked up in a set of operands, by type.
 _PLAIN = (str, int, float, type(None))
 
@@ -140,10 +143,10 @@ def _step(key: str, rest: Test, test: Test) -> Test:
     index = index_of(key)
 
     def step(value: Any, budget: Any) -> bool:
-        if isinstance(value, dict | Mapping):
+        if isinstance(value, _MAPPINGS):
             value = value.get(key, MISSING)
             return value is not MISSING and rest(value, budget)
-        if isinstance(value, list | tuple):
+        if isinstance(value, _LISTS):
             if key == "*":
                 return any(rest(element, budget) for element in value)
             if index is None:
@@ -171,7 +174,7 @@ def _moment_test(leaf: Leaf) -> Test:
                 return False
             # What is no time raises as it does when compared with a datetime.
             return compare(date, ms if isinstance(date, int) else moment)
-        return not isinstance(value, list | tuple) and compare(value, moment)
+        return not isinstance(value, _LISTS) and compare(value, moment)
 
     return test
 
@@ -235,7 +238,7 @@ def _in(op: str, operand: Any) -> Test:
 def _membership(operand: Any) -> Callable[[Any], bool]:
     """Compile `value in operand`."""
     if (
-        isinstance(operand, list | tuple)
+        isinstance(operand, _LISTS)
         and len(operand) > _SMALL
         and all(isinstance(part, _PLAIN) for part in operand)
     ):

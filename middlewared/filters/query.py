@@ -92,10 +92,12 @@ def _invalid_option(text: str) -> InvalidParams:
     )
     if unknown:
         return InvalidParams(f"options.{unknown[1]}", "Extra inputs are not permitted")
-    for pattern, wording in _WORDING:
-        if re.fullmatch(pattern, text):
-            return InvalidParams(attribute, re.sub(pattern, wording, text))
-    return InvalidParams(attribute, text)
+    reworded = (
+        re.sub(pattern, wording, text)
+        for pattern, wording in _WORDING
+        if re.fullmatch(pattern, text)
+    )
+    return InvalidParams(attribute, next(reworded, text))
 
 
 def check_options(options: QueryOptions) -> None:

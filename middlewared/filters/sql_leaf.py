@@ -113,9 +113,6 @@ def _text_risk(leaf: Leaf, nulls: frozenset[str]) -> frozenset[str] | None:
     return nulls if leaf.op in ORDERINGS or leaf.op == "in" else SAFE
 
 
-# --- equality and membership: the same for every kind, after mapping the operands
-
-
 def _equality(e: str, leaf: Leaf, key: Callable[[Any], Any]) -> _Sql | None:
     match leaf.op:
         case "=":
@@ -157,9 +154,6 @@ def _not_among(e: str, values: tuple[Any, ...]) -> _Sql:
     return f"{e} NOT IN ({', '.join('?' * len(values))})", values
 
 
-# --- numbers and times
-
-
 def _number_key(value: Any) -> Any:
     """Map an operand to the stored integer it equals; True is 1, as in Python."""
     if value is None:
@@ -193,9 +187,6 @@ def _time_key(value: Any) -> Any:
 
 def _time_bound(e: str, op: str, value: Any) -> _Sql | None:
     return _number_bound(e, op, value["$date"]) if is_date(value) else None
-
-
-# --- text
 
 
 def _text_key(value: Any) -> Any:
@@ -281,9 +272,6 @@ _PARTS = {
     "rin": (_containing, True),
     "rnin": (_containing, False),
 }
-
-
-# --- JSON
 
 
 def _json(leaf: Leaf, table: Table) -> Condition:

@@ -269,9 +269,7 @@ async def test_client_that_never_reads_its_answers_is_dropped() -> None:
     plugin, _ = gate_plugin()
     async with wire_server(plugin, send_stall=1.0) as server:
         stuck = await server.anonymous(receive_buffer=4096)
-        call = (
-            b'{"jsonrpc":"2.0","id":1,"method":"wire.blob","params":[100000]}'
-        )
+        call = b'{"jsonrpc":"2.0","id":1,"method":"wire.blob","params":[100000]}'
         await stuck.send_bytes(client_frame(TEXT, call) * 50)
         await until(lambda: backlog(server) > 10**6)
         await until(lambda: not server.connections)

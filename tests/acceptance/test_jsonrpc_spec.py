@@ -403,7 +403,9 @@ async def test_batch_with_blanks_around_it_is_a_batch(client: WireClient) -> Non
 
 async def test_large_batch_has_an_answer_for_each_element(client: WireClient) -> None:
     """All in one message."""
-    elements = ",".join(f'{{"jsonrpc":"2.0","id":{n},"method":"x"}}' for n in range(200))
+    elements = ",".join(
+        f'{{"jsonrpc":"2.0","id":{n},"method":"x"}}' for n in range(200)
+    )
     found = await late_answer(client, f"[{elements}]")
     assert [element["id"] for element in found] == list(range(200))
 

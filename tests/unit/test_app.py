@@ -258,7 +258,7 @@ class TestFailingStart:
             """Answer, too."""
             return "pong"
 
-        with pytest.raises(PluginError, match="core.ping is declared twice"):
+        with pytest.raises(PluginError, match=r"core\.ping is declared twice"):
             async with made(tmp_path, plugin).started():
                 pass
 

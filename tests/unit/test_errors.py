@@ -159,10 +159,12 @@ def test_exceptions_of_others(error: Exception, number: int, reason: str) -> Non
 
 
 def raised() -> ValueError:
-    try:
+    def fail() -> None:
         raise ValueError("bad") from KeyError("first")
-    except ValueError as exc:
-        return exc
+
+    with pytest.raises(ValueError, match="bad") as caught:
+        fail()
+    return caught.value
 
 
 def test_full_admins_get_the_traceback() -> None:

@@ -45,6 +45,14 @@ def test_budget_is_for_the_whole_query() -> None:
     assert caught.value.errno == errno.ETIMEDOUT
 
 
+def test_small_rest_of_a_budget() -> None:
+    """What is left of a budget bounds a match, however little it is."""
+    filters = parse_filters([["x", "~", SLOW]])
+    with pytest.raises(CallError) as caught:
+        matches(filters, {"x": TRAP}, Budget(0.0002))
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
 def test_spent_budget_fails_a_query() -> None:
     """`run_query` takes the budget it is given."""
     filters = parse_filters([["x", "~", "a"]])

@@ -26,6 +26,15 @@ async def hello(ctx: Context) -> str:
 """
 
 
+UNDOCUMENTED = """
+from middlewared import Plugin
+plugin = Plugin("x")
+@plugin.method
+async def f(ctx) -> None:
+    pass
+"""
+
+
 @pytest.fixture(autouse=True)
 def imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget what a test imported."""
@@ -92,13 +101,13 @@ class TestFind:
 
     def test_no_folder(self, tmp_path: Path) -> None:
         """A folder that is not there is a mistake, not an empty one."""
-        with pytest.raises(PluginError, match="plugins folder '.*/gone' is no folder"):
+        with pytest.raises(PluginError, match=r"plugins folder '.*/gone' is no folder"):
             find_plugins(tmp_path / "gone")
 
     def test_name_that_is_taken(self, tmp_path: Path) -> None:
         """Two plugins of one name are refused."""
         write(tmp_path / "middlewared_tl_core.py", HELLO.format(name="core"))
-        with pytest.raises(PluginError, match="^two plugins are called 'core'$"):
+        with pytest.raises(PluginError, match=r"^two plugins are called 'core'$"):
             find_plugins(tmp_path)
 
     def test_module_that_is_taken(self, tmp_path: Path) -> None:
@@ -120,9 +129,8 @@ class TestBroken:
             ("x = 1\n", r"middlewared_tl_bad\.plugin is NoneType, expected a Plugin"),
             ("plugin = 5\n", r"middlewared_tl_bad\.plugin is int, expected a Plugin"),
             (
-                "from middlewared import Plugin\nplugin = Plugin('x')\n"
-                "@plugin.method\nasync def f(ctx) -> None:\n    pass\n",
-                r"{}:3: x\.f has no docstring",
+                UNDOCUMENTED,
+                r"{}:4: x\.f has no docstring",
             ),
         ],
     )
@@ -185,7 +193,7 @@ class TestOrder:
         """Who requires what is named."""
         with pytest.raises(
             PluginError,
-            match="^plugin 'demo' requires 'jobs', which is not installed$",
+            match=r"^plugin 'demo' requires 'jobs', which is not installed$",
         ):
             in_start_order([Plugin("demo", requires=("jobs",))])
 
@@ -197,7 +205,7 @@ class TestOrder:
             Plugin("c", requires=("a",)),
         ]
         with pytest.raises(
-            PluginError, match="^plugins require each other: "
+            PluginError, match=r"^plugins require each other: "
         ) as caught:
             in_start_order(plugins)
         circle = str(caught.value).partition(": ")[2].split(" -> ")

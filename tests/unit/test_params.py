@@ -72,7 +72,7 @@ class TestSignature:
     def test_without_a_return_type(self) -> None:
         """What is not said may be anything."""
 
-        def handler(ctx: object):  # noqa: ANN202 - that is the case
+        def handler(ctx: object):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the case
             """Say nothing about the result."""
 
         assert Params(handler).returns is Any

@@ -17,6 +17,8 @@ from middlewared.settings import (
     load_settings,
 )
 
+LEVELS = "Expected `str` matching regex '^(debug|info|warning|error)$'"
+
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
     size: Annotated[int, msgspec.Meta(gt=0)] = 1
@@ -154,8 +156,7 @@ class TestMistakes:
             ),
             (
                 'log_level = "loud"',
-                "setting log_level in {} is 'loud': Expected `str` matching regex "
-                "'^(debug|info|warning|error)$'",
+                f"setting log_level in {{}} is 'loud': {LEVELS}",
             ),
             ('listen = "nowhere"', "listen is 'nowhere', expected HOST:PORT"),
         ],
@@ -224,7 +225,7 @@ class TestAddresses:
     )
     def test_bad_listen(self, listen: str) -> None:
         """Without a host or a port it is refused."""
-        with pytest.raises(SettingsError, match="listen is .*, expected HOST:PORT"):
+        with pytest.raises(SettingsError, match=r"listen is .*, expected HOST:PORT"):
             Settings(listen=listen)
 
     def test_socket_lives_in_the_data_directory(self) -> None:

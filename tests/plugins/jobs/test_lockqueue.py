@@ -1,5 +1,6 @@
 """Who runs next, held against a list that is searched from its start."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,20 +15,28 @@ from hypothesis.stateful import (
 )
 
 from middlewared_jobs.lockqueue import LockQueue
+from middlewared_jobs.spec import Kind
 
 LOCKS = [None, "a", "b", "c"]
+
+
+def make_queue(slots: int) -> LockQueue:
+    """Make a queue with as many slots of each kind."""
+    return LockQueue(dict.fromkeys(Kind, slots))
 
 
 class Item:
     """A job as the queue sees it."""
 
-    def __init__(self, number: int, lock: str | None, *, thread: bool = False) -> None:
+    def __init__(
+        self, number: int, lock: str | None, *, kind: Kind = Kind.LOOP
+    ) -> None:
         self.id = number
         self.lock = lock
-        self.thread = thread
+        self.kind = kind
 
     def __repr__(self) -> str:
-        return f"Item({self.id}, {self.lock!r}, thread={self.thread})"
+        return f"Item({self.id}, {self.lock!r}, {self.kind})"
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -38,23 +47,23 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting: list[Item] = []
         self.running: list[Item] = []
         self.last = 0
-        self.slots = {True: 1, False: 1}
-        self.queue = LockQueue(1, 1)
+        self.slots = dict.fromkeys(Kind, 1)
+        self.queue = LockQueue(self.slots)
 
-    @initialize(threads=st.integers(1, 3), tasks=st.integers(1, 3))
-    def start(self, threads: int, tasks: int) -> None:
+    @initialize(slots=st.tuples(*[st.integers(1, 3)] * len(Kind)))
+    def start(self, slots: tuple[int, ...]) -> None:
         """Choose how many may run."""
-        self.slots = {True: threads, False: tasks}
-        self.queue = LockQueue(threads, tasks)
+        self.slots = dict(zip(Kind, slots, strict=True))
+        self.queue = LockQueue(self.slots)
 
-    def free(self, thread: bool) -> int:
+    def free(self, kind: Kind) -> int:
         """Count the free slots of an executor."""
-        taken = sum(1 for item in self.running if item.thread is thread)
-        return self.slots[thread] - taken
+        taken = sum(1 for item in self.running if item.kind is kind)
+        return self.slots[kind] - taken
 
     def may_run(self, item: Item) -> bool:
         """Say from the rules alone whether a waiting item may run now."""
-        if not self.free(item.thread):
+        if not self.free(item.kind):
             return False
         if item.lock is None:
             return True
@@ -63,11 +72,11 @@ class QueueMachine(RuleBasedStateMachine):
         first = next(other for other in self.waiting if other.lock == item.lock)
         return first is item
 
-    @rule(lock=st.sampled_from(LOCKS), thread=st.booleans())
-    def add(self, lock: str | None, thread: bool) -> None:
+    @rule(lock=st.sampled_from(LOCKS), kind=st.sampled_from(Kind))
+    def add(self, lock: str | None, kind: Kind) -> None:
         """Let another one wait."""
         self.last += 1
-        item = Item(self.last, lock, thread=thread)
+        item = Item(self.last, lock, kind=kind)
         self.waiting.append(item)
         self.queue.add(item)
 
@@ -79,7 +88,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not able:
             assert found is None
             return
-        assert found is next(i for i in able if i.thread is found.thread)
+        assert found is next(i for i in able if i.kind is found.kind)
         self.waiting.remove(found)
         self.running.append(found)
 
@@ -116,8 +125,7 @@ class QueueMachine(RuleBasedStateMachine):
         """Never do two run with one lock, nor more than there are slots."""
         held = [item.lock for item in self.running if item.lock is not None]
         assert len(held) == len(set(held))
-        assert self.free(thread=True) >= 0
-        assert self.free(thread=False) >= 0
+        assert all(self.free(kind) >= 0 for kind in Kind)
 
 
 TestQueue = QueueMachine.TestCase
@@ -135,8 +143,9 @@ def drained(queue: LockQueue) -> list[int]:
 
 def test_one_lock_runs_in_order() -> None:
     """Jobs with one lock run one at a time, first come, first served."""
-    queue = LockQueue(8, 8)
-    items = [Item(n, "a", thread=n % 2 == 0) for n in range(1, 6)]
+    queue = make_queue(8)
+    kinds = itertools.cycle(Kind)
+    items = [Item(n, "a", kind=next(kinds)) for n in range(1, 6)]
     for item in items:
         queue.add(item)
     assert queue.take() is items[0]
@@ -147,7 +156,7 @@ def test_one_lock_runs_in_order() -> None:
 
 def test_free_locks_overtake() -> None:
     """A job whose lock is free passes those that wait for another lock."""
-    queue = LockQueue(8, 8)
+    queue = make_queue(8)
     for number, lock in enumerate(["a", "a", "b", None], 1):
         queue.add(Item(number, lock))
     first = [queue.take() for _ in range(4)]
@@ -156,27 +165,28 @@ def test_free_locks_overtake() -> None:
 
 def test_slots_are_given_by_id() -> None:
     """Beyond the slots, the oldest waits least, with or without a lock."""
-    queue = LockQueue(1, 1)
+    queue = make_queue(1)
     items = [Item(n, lock) for n, lock in enumerate([None, "a", None, "b"], 1)]
     for item in reversed(items):
         queue.add(item)
     assert drained(queue) == [1, 2, 3, 4]
 
 
-def test_threads_and_tasks_have_their_own_slots() -> None:
-    """A full executor does not hold up the other one."""
-    queue = LockQueue(1, 1)
-    for number, thread in enumerate([True, True, False], 1):
-        queue.add(Item(number, None, thread=thread))
-    taken = {item.id for item in (queue.take(), queue.take()) if item}
-    assert taken == {1, 3}
+def test_kinds_have_their_own_slots() -> None:
+    """A full executor does not hold up the others."""
+    queue = make_queue(1)
+    kinds = [Kind.THREAD, Kind.THREAD, Kind.LOOP, Kind.PROCESS, Kind.PROCESS]
+    for number, kind in enumerate(kinds, 1):
+        queue.add(Item(number, None, kind=kind))
+    taken = {item.id for item in (queue.take(), queue.take(), queue.take()) if item}
+    assert taken == {1, 3, 4}
     assert queue.take() is None
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
 def test_removal_keeps_the_order_of_the_others(removed: int) -> None:
     """Whichever waiting job is forgotten, the others run in their order."""
-    queue = LockQueue(1, 1)
+    queue = make_queue(1)
     items = [Item(n, "a") for n in range(3)]
     for item in items:
         queue.add(item)

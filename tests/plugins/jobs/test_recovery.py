@@ -45,6 +45,7 @@ class Start:
     """One start of the server, on a store that an earlier one has filled."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.store = MemoryStore()
         self.seal = Seal(folder / "jobs.key")
         self.registry = Registry([make_plugin()])
@@ -56,7 +57,7 @@ class Start:
     async def run(self) -> list[Recovered]:
         """Recover."""
         return await recover(
-            self.store, self.registry, self.seal, JobSettings(), now=NOW
+            self.store, self.registry, self.seal, JobSettings(), self.folder, now=NOW
         )
 
     async def ended(self, number: int) -> JobRecord:

@@ -10,6 +10,7 @@ import pytest
 
 from middlewared import Plugin, PluginError, Secret
 from middlewared_jobs import Job, JobFunction, job
+from middlewared_jobs.spec import Kind
 
 HERE = Path(__file__)
 
@@ -100,9 +101,17 @@ def test_defaults_are_those_of_the_design() -> None:
 
 
 def test_kind_of_function_chooses_the_executor() -> None:
-    """A coroutine function runs in the loop, a plain one in a thread."""
-    assert declared(scrub).spec.thread is False
-    assert declared(in_thread).spec.thread is True
+    """A coroutine function runs in the loop, a plain one in a thread or a child."""
+    assert declared(scrub).spec.kind is Kind.LOOP
+    assert declared(in_thread).spec.kind is Kind.THREAD
+    handler = declared(in_thread).handler
+    assert job(process=True)(handler).spec.kind is Kind.PROCESS
+
+
+def test_process_job_is_a_plain_function() -> None:
+    """A coroutine function cannot run in a child process."""
+    with pytest.raises(PluginError, match="scrub is a coroutine function"):
+        job(process=True)(declared(scrub).handler)
 
 
 @pytest.mark.parametrize(

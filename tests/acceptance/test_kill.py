@@ -1,0 +1,137 @@
+"""``kill -9`` while clients submit jobs: nothing acknowledged is lost or runs twice."""
+
+import collections
+import contextlib
+import json
+import os
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server_process import CONFIG, ServerProcess
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import unix_connect
+
+KILLS = 20 if os.environ.get("SOAK") else 4
+METHODS = ("tally.quick", "tally.locked", "tally.threaded")
+HERE = Path(__file__).parent
+SETTLE_SECONDS = 60.0
+
+
+class Submitter(threading.Thread):
+    """Submits jobs over the unix socket and notes every id that it was told.
+
+    Attributes:
+        known: ids that were answered or announced.
+    """
+
+    def __init__(self, server: ServerProcess, tally: Path, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.known: set[int] = set()
+        self.answered = threading.Event()
+        self._server = server
+        self._tally = str(tally)
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+
+    def run(self) -> None:
+        """Submit until the server is gone."""
+        with contextlib.suppress(ConnectionClosed, InvalidHandshake, OSError):
+            path = str(self._server.socket_path)
+            with unix_connect(path, "ws://localhost/api/current") as socket:
+                self._submit(socket)
+
+    def _submit(self, socket: Any) -> None:
+        request = {"jsonrpc": "2.0", "id": 0, "method": "core.subscribe"}
+        socket.send(json.dumps(request | {"params": ["core.get_jobs"]}))
+        for number in range(1, 1_000_000):
+            method = self._random.choice(METHODS)
+            call = {"jsonrpc": "2.0", "id": number, "method": method}
+            socket.send(json.dumps(call | {"params": [self._tally]}))
+            if number % 8 == 0:
+                while not self._note(json.loads(socket.recv()), number):
+                    pass
+
+    def _note(self, message: dict[str, Any], last: int) -> bool:
+        """Note the id in a message; tell whether it answers the last call."""
+        if "method" in message:
+            self.known.add(message["params"]["id"])
+            return False
+        if message["id"]:
+            self.known.add(message["result"])
+            self.answered.set()
+        return bool(message["id"] == last)
+
+
+def call(server: ServerProcess, method: str, *params: Any) -> Any:
+    """Call a method over the unix socket as a full admin."""
+    path = str(server.socket_path)
+    with unix_connect(path, "ws://localhost/api/current", max_size=None) as socket:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method}
+        socket.send(json.dumps(request | {"params": list(params)}))
+        answer = json.loads(socket.recv())
+    assert "result" in answer, answer
+    return answer["result"]
+
+
+def wait_settled(server: ServerProcess) -> None:
+    """Wait until no job waits or runs."""
+    unfinished = [["state", "in", ["WAITING", "RUNNING"]]]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while call(server, "core.get_jobs", unfinished, {"count": True}):
+        assert time.monotonic() < deadline, "jobs do not end"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(1800)
+def test_kill_under_load_loses_nothing(tmp_path: Path) -> None:
+    """After a kill every known job is there, ran at most once, and has ended."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    source = (HERE / "middlewared_tally.py").read_text()
+    (plugins / "middlewared_tally.py").write_text(source)
+    tally = tmp_path / "tally"
+    known: set[int] = set()
+    chance = random.Random(7)  # noqa: S311 - no secret
+    with ServerProcess(
+        tmp_path / "data",
+        config=CONFIG,
+        arguments=("--plugins-dir", str(plugins)),
+    ) as server:
+        for kill in range(KILLS):
+            submitters = [Submitter(server, tally, 2 * kill + n) for n in range(2)]
+            for submitter in submitters:
+                submitter.start()
+            for submitter in submitters:
+                assert submitter.answered.wait(30)
+            time.sleep(chance.uniform(0.02, 0.4))  # kill at a random moment
+            server.kill()
+            for submitter in submitters:
+                submitter.join(30)
+                assert not known & submitter.known, "an id was used again"
+            known |= set().union(*(submitter.known for submitter in submitters))
+            server.start()
+            wait_settled(server)
+        _check(server, known, tally)
+
+
+def _check(server: ServerProcess, known: set[int], tally: Path) -> None:
+    jobs: dict[int, str] = {}
+    while True:
+        above = max(jobs, default=0)
+        options = {"select": ["id", "state"], "limit": 1000}
+        page = call(server, "core.get_jobs", [["id", ">", above]], options)
+        if not page:
+            break
+        jobs |= {job["id"]: job["state"] for job in page}
+    assert known
+    assert known <= jobs.keys(), "an acknowledged job is missing"
+    lines = tally.read_text().splitlines()
+    runs = collections.Counter(int(line.split()[0]) for line in lines)
+    assert max(runs.values()) == 1, "a job ran twice"
+    assert runs.keys() <= jobs.keys(), "a job ran that is not in the history"
+    ended = {number for number, state in jobs.items() if state == "SUCCESS"}
+    assert ended <= runs.keys()
+    assert set(jobs.values()) <= {"SUCCESS", "FAILED"}
