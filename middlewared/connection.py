@@ -12,6 +12,8 @@ import fcntl
 import logging
 import struct
 import termios
+import time
+from collections import deque
 from collections.abc import Hashable
 from typing import Any, Protocol, cast
 
@@ -31,6 +33,8 @@ __all__ = ["Connection", "Gate", "Handler"]
 #: Bytes in the transport beyond which frames wait in our queue.
 TRANSPORT_HIGH = 64 * 1024
 TRANSPORT_LOW = 16 * 1024
+#: Seconds that one connection may handle requests before others have their turn.
+SLICE_SECONDS = 0.002
 #: Bytes handed to the transport in one write.
 WRITE_SIZE = 256 * 1024
 #: Fragments of one message (as websockets limits them).
@@ -109,6 +113,8 @@ class Connection(asyncio.Protocol):
         self._loop = self.gate.loop
         self._ws = _Protocol()
         self._queue = SendQueue(settings.send_queue_limit)
+        self._received: deque[Any] = deque()
+        self._handling = self._reading_paused = False
         self._fragments: list[bytes] = []
         self._paused = False
         self._flushing = False
@@ -137,8 +143,9 @@ class Connection(asyncio.Protocol):
         """Parse what came and start what it asks for; never waits."""
         self._heard_at = self._loop.time()
         self._ws.receive_data(data)
-        self._handle_events()
-        self._send_protocol_data()
+        self._received.extend(self._ws.events_received())
+        if not self._handling:
+            self._handle_events()
 
     def eof_received(self) -> None:
         """Close a connection whose client stopped sending."""
@@ -147,6 +154,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything about the client; its jobs go on."""
+        self._received.clear()
         self._queue.clear()
         self._writable.set()
         if self.session is not None:
@@ -266,11 +274,38 @@ class Connection(asyncio.Protocol):
     # Receiving.
 
     def _handle_events(self) -> None:
-        for event in self._ws.events_received():
+        """Handle what was received, for a moment; the rest in the next tick.
+
+        A client that sends thousands of requests at once does not keep the loop from
+        others; nothing more is read from it meanwhile.
+        """
+        self._handling = False
+        until = time.perf_counter() + SLICE_SECONDS
+        while self._received:
+            event = self._received.popleft()
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame):
                 self._receive_frame(event)
+            if time.perf_counter() > until and self._received:
+                self._handling = True
+                self._loop.call_soon(self._handle_events)
+                break
+        if self._handling != self._reading_paused:
+            self._pause_reading(pause=self._handling)
+        if not self._handling:
+            # After the answers to what came before a close or a broken frame.
+            self._send_protocol_data()
+
+    def _pause_reading(self, *, pause: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._reading_paused = pause
+        if pause:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     def _handshake(self, request: Request) -> None:
         refusal = self.gate.admit(request, self.origin)

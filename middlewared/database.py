@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiosqlite
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from middlewared.errors import StoreError
@@ -26,6 +28,8 @@ Done = Callable[[StoreError | sqlite3.IntegrityError | None], None]
 
 #: Writes in one transaction; beyond, the next group begins.
 MAX_GROUP = 512
+#: Seconds that listeners of commits may take before others have their turn.
+SLICE_SECONDS = 0.002
 BUSY_SECONDS = 5.0
 
 _PRAGMAS = (
@@ -218,9 +222,9 @@ class Database:
                 else StoreError(f"database {str(self.path)!r}: {exc}")
             )
             logger.log(logging.DEBUG if reason is exc else logging.ERROR, "%s", reason)
-            _report(group, reason)
+            await _report(group, reason)
         else:
-            _report(group, None)
+            await _report(group, None)
 
     async def _transaction(self, group: list[Write]) -> None:
         await self._writer.execute_fetchall("BEGIN IMMEDIATE")
@@ -267,12 +271,17 @@ def _runs(group: list[Write]) -> Iterable[tuple[str, list[Sequence[Any]]]]:
     return runs
 
 
-def _report(
+async def _report(
     group: list[Write], reason: StoreError | sqlite3.IntegrityError | None
 ) -> None:
+    """Call the listeners in order; others have their turn every now and then."""
+    until = time.perf_counter() + SLICE_SECONDS
     for write in group:
         if write.done is None:
             continue
+        if time.perf_counter() > until:
+            await anyio.lowlevel.checkpoint()
+            until = time.perf_counter() + SLICE_SECONDS
         try:
             write.done(reason)
         except Exception:

@@ -21,6 +21,7 @@ __all__ = [
     "elapsed",
     "error_object",
     "percent",
+    "plain",
     "print_error",
     "print_json",
     "print_table",
@@ -111,11 +112,19 @@ def percent(item: Mapping[str, Any]) -> str:
 
 def what(item: Mapping[str, Any]) -> str:
     """Say in one line what a job does, or why it failed."""
-    error = item.get("error")
+    error = str(item.get("error") or "").strip()
     if error:
-        return str(error).strip().splitlines()[0]
+        return plain(error.splitlines()[0])
     text = item["progress"]["description"] or item.get("description") or ""
-    return " ".join(str(text).split())
+    return " ".join(plain(str(text)).split())
+
+
+def plain(text: str) -> str:
+    """Replace what a terminal could take for a command; lines and tabs stay."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
 
 
 def describe(item: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from middlewared.cli.output import (
     dumps,
     elapsed,
     percent,
+    plain,
     seconds,
     styled_state,
 )
@@ -79,4 +80,5 @@ def _owner(record: Mapping[str, Any]) -> str:
 
 
 def _block(label: str, text: str) -> list[str]:
-    return [f"  {label}", *(f"    {line}" for line in text.rstrip("\n").splitlines())]
+    lines = plain(text).rstrip("\n").split("\n")
+    return [f"  {label}", *(f"    {line}" for line in lines)]
