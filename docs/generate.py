@@ -44,6 +44,13 @@ MACHINE_DEFAULTS = {
     "demo.allowed_paths": "the standard library's folder and `/usr/lib/python3`",
 }
 
+#: Where the body of a job runs.
+PLACES = {
+    "loop": "runs in the loop",
+    "thread": "runs in a thread",
+    "process": "runs in a child process",
+}
+
 #: What an error number of the operating system means when this server sends it.
 ERRNO_MEANINGS = {
     "EACCES": "The login lacks the role, or may not do this at all.",

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,6 +121,11 @@ def take_over() -> None:
         os.open(os.devnull, os.O_RDWR)
 
 
+def close_stdout() -> None:
+    """Close the stream, and with it descriptor 1."""
+    sys.stdout.close()
+
+
 def fork_and_return() -> None:
     """Fork; both processes come back from the body."""
     if os.fork():
@@ -133,7 +139,7 @@ def fork_and_stay() -> None:
 
 
 #: What a body may do to its process, by name.
-BADLY = {
+BADLY: dict[str, Callable[[], object]] = {
     "segfault": segfault,
     "os_exit": lambda: os._exit(3),
     "os_exit_0": lambda: os._exit(0),
@@ -147,7 +153,7 @@ BADLY = {
     "chdir": lambda: os.chdir("/"),
     "umask": lambda: os.umask(0o777),
     "environ": lambda: os.environ.update(LEFT="behind"),
-    "stdout": lambda: sys.stdout.close(),
+    "stdout": close_stdout,
     "no_stdout": lambda: setattr(sys, "stdout", None),
     "alarm": lambda: signal.alarm(1),
     "thread": lambda: threading.Thread(target=time.sleep, args=(SECONDS,)).start(),
@@ -213,9 +219,8 @@ def fail_in_thread(job: Job, kind: str) -> None:
 @job(process=True)
 def badly(job: Job, kind: str) -> str:
     """Do something to the process, and return the folder."""
-    found: Any = BADLY[kind]()
-    del found
-    return os.getcwd()
+    BADLY[kind]()
+    return str(Path.cwd())
 
 
 @plugin.method(roles=USERS)
@@ -225,7 +230,7 @@ def state_of_child(job: Job) -> dict[str, Any]:
     umask = os.umask(0)
     os.umask(umask)
     return {
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "umask": umask,
         "left": os.environ.get("LEFT"),
         "pid": os.getpid(),
@@ -253,7 +258,7 @@ def secrets(job: Job, password: Secret[str]) -> Key:
     """Say a secret wherever something can be said, and return one."""
     text = password.get()
     job.log.info("logged %s", text)
-    print("printed", text)
+    sys.stdout.write(f"printed {text}\n")
     os.write(1, f"written {text}\n".encode())
     subprocess.run(["echo", "echoed", text], check=True)
     job.logs_fd.write(f"raw {text}\n".encode())
@@ -266,20 +271,19 @@ def chatty(job: Job) -> None:
     """Write to the log in every way."""
     job.log.info("from the logger")
     job.logs_fd.write(b"raw \xff bytes\n")
-    sys.stdout.write("printed, no newline")
-    sys.stdout.flush()
-    print()
-    print("to stderr", file=sys.stderr)
+    sys.stdout.write("printed\n")
+    sys.stderr.write("to stderr\n")
     subprocess.run(["echo", "from a process"], check=True)
     logging.getLogger("library").warning("from a library")
     job.log.warning("é last")
+    sys.stdout.write("no newline at the end")
 
 
 @plugin.method(roles=USERS)
 @job(process=True)
 def prints(job: Job, text: str) -> None:
     """Print without a log."""
-    print(text)
+    sys.stdout.write(f"{text}\n")
 
 
 @plugin.method(roles=USERS)
@@ -313,7 +317,7 @@ def hold(job: Job, path: str, how: str = "sleep", name: str = "x") -> str:
     deadline = time.monotonic() + SECONDS
     try:
         while time.monotonic() < deadline:
-            _pass_time(job, how)
+            HOLDS[how](job)
     except JobAborted:
         if how == "clean":
             Path(path).write_text("cleaned")
@@ -321,33 +325,31 @@ def hold(job: Job, path: str, how: str = "sleep", name: str = "x") -> str:
     return "not ended"
 
 
-def _pass_time(job: Job, how: str) -> None:
-    match how:
-        case "sleep" | "clean":
-            time.sleep(SECONDS)
-        case "burn":
-            hashlib.sha256(b"x" * 100_000).digest()
-        case "progress":
-            job.set_progress(description="x")
-        case "log":
-            job.log.info("x")
-        case "wait":
-            threading.Event().wait()
-        case "flag":
-            while not job.aborted:
-                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-                time.sleep(0.01)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        case "process":
-            subprocess.run(["sleep", str(SECONDS)], check=True)
-        case "deaf":
-            with contextlib.suppress(JobAborted):
-                time.sleep(SECONDS)
-        case "native":
-            libc = ctypes.PyDLL(None)  # keeps the interpreter's lock
-            libc.usleep.argtypes = [ctypes.c_uint]
-            while True:
-                libc.usleep(int(SECONDS * 1e6))
+def _stay_deaf(job: Job) -> None:
+    with contextlib.suppress(JobAborted):
+        time.sleep(SECONDS)
+
+
+def _run_process(job: Job) -> None:
+    subprocess.run(["sleep", str(SECONDS)], check=True)
+
+
+def _see_no_signal(job: Job) -> None:
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+
+
+#: What `hold` does until it is ended, by name.
+HOLDS: dict[str, Callable[[Job], object]] = {
+    "sleep": lambda job: time.sleep(SECONDS),
+    "clean": lambda job: time.sleep(SECONDS),
+    "burn": lambda job: hashlib.sha256(bytes(100_000)).digest(),
+    "progress": lambda job: job.set_progress(description="x"),
+    "log": lambda job: job.log.info("x"),
+    "wait": lambda job: threading.Event().wait(),
+    "process": _run_process,
+    "deaf": _stay_deaf,
+    "native": _see_no_signal,
+}
 
 
 @plugin.method(roles=USERS)

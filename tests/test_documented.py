@@ -13,6 +13,7 @@ import pytest
 
 from middlewared import Context, Plugin
 from middlewared import errors as kernel_errors
+from middlewared.client import JobHandle
 from middlewared.errors import CUSTOM_ERRNOS, RpcError
 from middlewared.loader import find_plugins
 from middlewared.registry import Registry
@@ -28,6 +29,9 @@ PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md"
 OTHER_VARIABLES = {"URL", "USER", "PASSWORD", "API_KEY", "TOKEN"}
 #: Names of the reference protocol that pages say are not served.
 NOT_SERVED = {"core.bulk", "core.download"}
+
+#: What the body of a job may use.
+JOB_NAMES = {n for n in dir(Job) if n[0] != "_"} | {"context", "log", "aborted"}
 
 
 def own_plugins() -> list[Plugin]:
@@ -164,8 +168,8 @@ def test_names_in_the_text_exist(page: Path) -> None:
     named = set(re.findall(rf"[`\"]((?:{spaces})\.[a-z_]+)[`\"(:]", text))
     tables = {f"{p.name}.{f}" for p in PLUGINS for f in _fields(p)}
     known = METHODS.keys() | COLLECTIONS.keys() | SOURCES.keys() | tables | NOT_SERVED
-    own = {f"job.{name}" for name in dir(Job)} | {"job.logs_fd", "job.log", "job.item"}
-    assert named - known - own == set()
+    of_jobs = {f"job.{name}" for name in (*JOB_NAMES, *dir(JobHandle), "item")}
+    assert named - known - of_jobs == set()
     variables = set(re.findall(rf"\b{PREFIX}([A-Z_]+)\b", text))
     kernel = {name.upper() for name in Settings.__struct_fields__}
     plain = {name for name in variables if "__" not in name}
@@ -188,7 +192,7 @@ def _options(function: Any) -> set[str]:
         ("Plugin", _options(Plugin.__init__) | {"name"}),
         ("Plugin.method", _options(Plugin.method)),
         ("job", _options(job)),
-        ("Job", {n for n in dir(Job) if n[0] != "_"} | {"context", "log", "aborted"}),
+        ("Job", JOB_NAMES),
         ("Context", {n for n in dir(Context) if n[0] != "_"} - {"services"}),
     ],
 )
@@ -202,11 +206,8 @@ def test_interface_of_authors_is_in_the_guide(what: str, names: set[str]) -> Non
 def test_every_dependency_is_explained() -> None:
     """The dependencies of the design page are those of the distribution."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *sum(_extras(project), [])]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["test"] + extras["dev"]
     text = (DOCS / "design/dependencies.md").read_text(encoding="utf-8")
     found = set(re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE)) - {"distribution"}
     assert found == {re.split(r"[^\w-]", name)[0] for name in wanted}
-
-
-def _extras(project: dict[str, Any]) -> list[list[str]]:
-    return list(project["optional-dependencies"].values())

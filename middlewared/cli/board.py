@@ -47,28 +47,40 @@ class Board:
         job_id, state = item["id"], item["state"]
         if job_id in self._ended:
             return
-        before = self._open.get(job_id)
+        before = self._open.pop(job_id, None)
         if before is not None:
             self._counts[before["state"]] -= 1
         self._counts[state] += 1
-        if not is_final(item):
+        if is_final(item):
+            self._keep(item)
+        else:
             self._open[job_id] = item
-            return
-        self._open.pop(job_id, None)
-        self._ended[job_id] = item
+
+    def _keep(self, item: Item) -> None:
+        self._ended[item["id"]] = item
         if len(self._ended) > KEPT:
             del self._ended[next(iter(self._ended))]
 
-    def reset(self, items: Iterable[Item]) -> None:
-        """Start over with what the server says is open, after a gap."""
-        for state in ("WAITING", "RUNNING"):
-            self._counts[state] = 0
+    def reset(
+        self, still_open: Iterable[Item], ended: Iterable[Item], counts: dict[str, int]
+    ) -> None:
+        """Start over with what the server says, at the start and after a gap.
+
+        Args:
+            still_open: all jobs that run or wait.
+            ended: those that ended last, oldest first.
+            counts: how many jobs there are in each final state.
+        """
         self._open.clear()
-        for item in items:
+        self._ended.clear()
+        self._counts = Counter(counts)
+        for item in ended:
+            self._keep(item)
+        for item in still_open:
             self.update(item)
 
     def count(self, state: str) -> int:
-        """Say how many jobs are in a state; of final ones, since the start."""
+        """Say how many jobs are in a state."""
         return self._counts[state]
 
     @property
@@ -93,7 +105,13 @@ class Board:
 
 
 async def _read(client: "Client", board: Board) -> None:
-    """Read what is open and what ended last."""
+    """Read what is open, what ended last, and how many ended."""
+    counts = {
+        state: await client.call(
+            "core.get_jobs", [["state", "=", state]], {"count": True}
+        )
+        for state in sorted(FINAL_STATES)
+    }
     ended = await client.call(
         "core.get_jobs",
         [["state", "in", sorted(FINAL_STATES)]],
@@ -102,7 +120,7 @@ async def _read(client: "Client", board: Board) -> None:
     still_open = await client.call(
         "core.get_jobs", [["state", "in", ["WAITING", "RUNNING"]]]
     )
-    board.reset([*reversed(ended), *still_open])
+    board.reset(still_open, reversed(ended), counts)
 
 
 async def show_board(client: "Client", count: int | None) -> None:

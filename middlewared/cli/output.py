@@ -107,7 +107,7 @@ def seconds(span: float | None) -> str:
 def percent(item: Mapping[str, Any]) -> str:
     """Show how far a job is; empty where it cannot say."""
     value = item["progress"]["percent"]
-    return "" if value is None else f"{value:g}%"
+    return "" if value is None else f"{int(value)}%"
 
 
 def what(item: Mapping[str, Any]) -> str:

@@ -186,6 +186,19 @@ async def sleep(
 
 
 @plugin.method(roles=[JOB_USER])
+@job(process=True, abortable=True, description="Burn {seconds} s of a core")
+def burn(job: Job, seconds: Seconds) -> int:
+    """Keep a processor core busy in a child process and return the rounds made."""
+    started, rounds, done = time.monotonic(), 0, 0.0
+    while done < seconds:
+        hashlib.sha256(bytes(BLOCK // 64)).digest()
+        rounds += 1
+        done = time.monotonic() - started
+        job.set_progress(100 * done / seconds, f"round {rounds}")
+    return rounds
+
+
+@plugin.method(roles=[JOB_USER])
 @job
 async def noop(job: Job, value: Any = None) -> Any:
     """Return *value*."""

@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class Aborting:
-    """Asks bodies to end: a flag for threads, a cancel scope in the loop.
+    """Asks bodies to end: a flag for threads, a cancel scope in the loop, a signal.
+
+    A child process that does not end in time is killed.
 
     Args:
         tasks: owner of the watches.
@@ -43,6 +45,13 @@ class Aborting:
         run.job.aborted = True
         if run.scope is not None:
             run.scope.cancel()
+        if run.child is not None:
+            run.child.ask()
+
+    def kill(self, run: Run) -> None:
+        """End the body without asking, where that can be done: in a child process."""
+        if run.child is not None:
+            run.child.kill()
 
     async def _watch(self, run: Run) -> None:
         """Report an abort that the body ignores; its lock stays taken."""
@@ -52,5 +61,8 @@ class Aborting:
             return
         record.abort = msgspec.structs.replace(record.abort, overdue=True)
         text = f"abort requested, not honoured for {self._grace:g} s"
+        if run.child is not None:
+            text += ", its process is killed"
         run.job.log.warning(text)
         logger.warning("job %d %s: %s", run.id, record.method, text)
+        self.kill(run)

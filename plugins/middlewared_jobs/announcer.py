@@ -16,7 +16,7 @@ from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
 from middlewared_jobs.texts import sendable
 
-__all__ = ["COLLECTION", "Announcer"]
+__all__ = ["COLLECTION", "Announcer", "sendable_progress", "take_progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +98,26 @@ def take_progress(run: Run, limit: int) -> None:
     if latest is None:
         return
     progress, description = latest
-    record, text = run.record, progress.description
+    record = run.record
     record.description = None if description is None else sendable(description)
-    record.progress = CoreGetJobsItemProgress(
+    record.progress = sendable_progress(record.id, progress, limit)
+
+
+def sendable_progress(
+    number: int, progress: CoreGetJobsItemProgress, limit: int
+) -> CoreGetJobsItemProgress:
+    """Give progress in a form that can be sent; what has none is left out.
+
+    Args:
+        number: the job, for the server's log.
+        progress: as the body set it.
+        limit: bytes that the extra may have, encoded.
+    """
+    text = progress.description
+    return CoreGetJobsItemProgress(
         progress.percent,
         None if text is None else sendable(text),
-        _plain_extra(record.id, progress.extra, limit),
+        _plain_extra(number, progress.extra, limit),
     )
 
 

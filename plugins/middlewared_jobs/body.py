@@ -1,4 +1,4 @@
-"""Runs the body of a job, in the loop or in a thread, and says how it ended."""
+"""Runs the body of a job, in loop, thread or child, and says how it ended."""
 
 from functools import partial
 from pathlib import Path
@@ -10,29 +10,12 @@ import msgspec
 
 from middlewared import Secret
 from middlewared_jobs.current_job import JobAborted
+from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
 from middlewared_jobs.joblog import JobLog, excerpt
 from middlewared_jobs.run import Run
+from middlewared_jobs.spec import Kind
 
-__all__ = ["Aborted", "Ended", "Failed", "Succeeded", "run_body"]
-
-
-class Succeeded(msgspec.Struct, frozen=True):
-    """The body returned *value*."""
-
-    value: Any
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The body raised *error*."""
-
-    error: BaseException
-
-
-class Aborted(msgspec.Struct, frozen=True):
-    """The body ended because it was asked to."""
-
-
-Ended = Succeeded | Failed | Aborted
+__all__ = ["run_body", "secret_texts"]
 
 
 def secret_texts(value: Any) -> list[str]:
@@ -40,16 +23,31 @@ def secret_texts(value: Any) -> list[str]:
     match value:
         case Secret():
             inner = value.get()
-            return [inner] if isinstance(inner, str) else [str(inner)]
-        case dict():
-            return [text for inner in value.values() for text in secret_texts(inner)]
-        case list() | tuple():
-            return [text for inner in value for text in secret_texts(inner)]
-        case msgspec.Struct():
-            fields = value.__struct_fields__
-            return [t for name in fields for t in secret_texts(getattr(value, name))]
+            return [str(leaf) for leaf in _leaves(inner) if leaf is not None]
+        case _ if (members := _members(value)) is not None:
+            return [text for inner in members for text in secret_texts(inner)]
         case _:
             return []
+
+
+def _members(value: Any) -> list[Any] | None:
+    """Give what a value is made of, None when it is one piece."""
+    match value:
+        case dict():
+            return list(value.values())
+        case list() | tuple() | set() | frozenset():
+            return list(value)
+        case msgspec.Struct():
+            return [getattr(value, name) for name in value.__struct_fields__]
+        case _:
+            return None
+
+
+def _leaves(value: Any) -> list[Any]:
+    members = _members(value)
+    if members is None:
+        return [value]
+    return [leaf for member in members for leaf in _leaves(member)]
 
 
 async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
@@ -60,18 +58,28 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     log: JobLog | None = None
     try:
         if run.record.logs_path is not None:
-            log = JobLog(Path(run.record.logs_path), secret_texts(run.values))
+            # A child opens the log itself, the server has nothing secret to add.
+            secrets = [] if run.child else secret_texts(run.values)
+            log = JobLog(Path(run.record.logs_path), secrets)
             run.job._open_log(log)
-        return await (_in_thread(run, threads) if run.thread else _in_loop(run))
+        if run.child is not None:
+            return await run.child.perform(run)
+        if run.kind is Kind.THREAD:
+            return await _in_thread(run, threads)
+        return await _in_loop(run)
     except OSError as exc:
         return Failed(exc)
     finally:
         if log is not None:
-            log.close()
             with anyio.CancelScope(shield=True):
                 run.record.logs_excerpt = await anyio.to_thread.run_sync(
-                    excerpt, Path(run.record.logs_path or "")
+                    _close_log, log, Path(run.record.logs_path or "")
                 )
+
+
+def _close_log(log: JobLog, path: Path) -> str:
+    log.close()
+    return excerpt(path)
 
 
 async def _in_loop(run: Run) -> Ended:

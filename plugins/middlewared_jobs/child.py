@@ -4,6 +4,8 @@ The handler runs in the main thread, where SIGTERM raises `JobAborted`. A second
 reads orders and ends the process when the server goes, a third one sends progress.
 """
 
+import contextlib
+import faulthandler
 import importlib
 import logging
 import os
@@ -13,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -30,7 +32,7 @@ from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.dying import set_name
 from middlewared_jobs.joblog import JobLog
-from middlewared_jobs.outcome import encode_result
+from middlewared_jobs.outcome import EncodedResult, encode_result
 from middlewared_jobs.pipe import (
     Begun,
     Frames,
@@ -47,6 +49,7 @@ from middlewared_jobs.place import Place
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.remote import describe
 from middlewared_jobs.states import State
+from middlewared_jobs.texts import sendable
 
 __all__ = ["EXIT_NO_PIPE", "main"]
 
@@ -78,21 +81,17 @@ class Pipe:
         self._identity = self._look()
         self._lock = threading.Lock()
         self._frames = Frames(ToChild, MAX_ORDER)
-        os.register_at_fork(after_in_child=self._leave_fork)
 
     def _look(self) -> tuple[int, int]:
         found = os.fstat(self._socket.fileno())
         return found.st_dev, found.st_ino
 
-    def _leave_fork(self) -> None:
+    def leave(self) -> None:
         """Let go of the pipe in a process that the body forked: it is not the job."""
         self.forked = True
-        try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # the body closed it
             if self._look() == self._identity:
                 os.close(self._socket.detach())
-        except (OSError, ValueError):
-            logger.debug("a process that a body forked has no pipe to close")
 
     def send(self, message: msgspec.Struct) -> None:
         """Write a message; ends the process when the pipe is gone."""
@@ -148,6 +147,14 @@ class ChildServices(Services):
         return found  # type: ignore[return-value]  # keyed by type
 
 
+def _preload(modules: Sequence[str]) -> None:
+    """Import what the next job probably needs, while there is time."""
+    for name in modules:
+        # What cannot be imported fails the job that needs it, and says why.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
 def _find_method(order: Order) -> Method:
     """Import the plugin that declares the job's method.
 
@@ -188,13 +195,22 @@ def _record_of(order: Order) -> JobRecord:
     )
 
 
+def _returned(number: int, result: EncodedResult, *, secret: bool) -> Returned:
+    if result.shown is None or result.clear is None:
+        return Returned(number, failure=result.failure)
+    shown = msgspec.Raw(result.shown)
+    if not secret:
+        return Returned(number, shown)
+    return Returned(number, shown, msgspec.Raw(result.clear), secret=True)
+
+
 class Child:
     """Runs what the server orders, until the server goes."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._pipe = Pipe(sock)
         self._setup: Setup | None = None
-        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Setup | Order] = queue.SimpleQueue()
         #: The job that runs, 0 for none.
         self._number = 0
         self._job: Job | None = None
@@ -207,11 +223,16 @@ class Child:
     def serve(self) -> NoReturn:
         """Run orders for ever."""
         signal.signal(signal.SIGTERM, self._on_term)
+        os.register_at_fork(after_in_child=self._leave_fork)
         for work in (self._read, self._send_updates):
             threading.Thread(target=work, daemon=True).start()
         while True:
             set_name("mw-child")
-            self._run(self._orders.get())
+            match self._orders.get():
+                case Setup(modules=modules):
+                    _preload(modules)
+                case Order() as order:
+                    self._run(order)
 
     # The thread that reads.
 
@@ -220,6 +241,7 @@ class Child:
             match message:
                 case Setup():
                     self._setup = message
+                    self._orders.put(message)
                 case Order():
                     self._orders.put(message)
                 case Quit():
@@ -265,7 +287,8 @@ class Child:
         except Exception:  # a border: the extra is the author's, and may change
             logger.exception("the progress of job %d cannot be sent", job.id)
             return
-        self._pipe.send(Update(job.id, shown, description))
+        text = None if description is None else sendable(description)
+        self._pipe.send(Update(job.id, shown, text))
 
     # The main thread.
 
@@ -281,14 +304,22 @@ class Child:
             self._interruptible = False
             raise JobAborted
 
+    def _leave_fork(self) -> None:
+        """Become an ordinary process in one that the body forked."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._pipe.leave()
+        # The threads that may have held these are not in this process.
+        self._job_lock, self._changes = threading.Lock(), threading.Event()
+        if self._job is not None:
+            self._job._latest_lock = threading.Lock()
+
     def _run(self, order: Order) -> None:
         self._number = order.id
         set_name(f"mw-job-{order.id}")
-        process = os.getpid()
         place = Place()
         ended = self._perform(order, place)
-        if os.getpid() != process:
-            _leave_fork(ended)
+        if self._pipe.forked:
+            _end_fork(ended)
         fit = place.restore() and not self._asked
         self._pipe.send(msgspec.structs.replace(ended, fit=fit))
         self._number = 0
@@ -302,22 +333,14 @@ class Child:
                 method, value = self._call(order, self._setup, place)
             finally:
                 self._interruptible = False
-                self._close_job()
+                self._close_job(place)
             result = encode_result(value, method.results, limits.max_result)
         except BaseException as exc:  # noqa: BLE001 - a border: the outcome is recorded
             self._interruptible = False
             aborted = isinstance(exc, JobAborted) and self._asked
             error = describe(exc, limits.max_exception)
-            return Raised(order.id, error, aborted=aborted, fit=False)
-        shown = None if result.shown is None else msgspec.Raw(result.shown)
-        clear = None if result.clear == result.shown else result.clear
-        return Returned(
-            order.id,
-            shown,
-            None if clear is None else msgspec.Raw(clear),
-            result.failure,
-            fit=False,
-        )
+            return Raised(order.id, error, aborted=aborted)
+        return _returned(order.id, result, secret=method.results.secret)
 
     def _call(self, order: Order, setup: Setup, place: Place) -> tuple[Method, Any]:
         if self._asked:
@@ -334,8 +357,9 @@ class Child:
         self._pipe.send(Begun(order.id))
         return method, method.params.call(method.handler, job, values)
 
-    def _close_job(self) -> None:
+    def _close_job(self, place: Place) -> None:
         """Send what the body set last; what its threads set later is dropped."""
+        place.restore_output()
         with self._job_lock:
             job, self._job = self._job, None
             if job is not None:
@@ -365,7 +389,7 @@ def _in_own_code(frame: FrameType | None) -> bool:
     return frame is None
 
 
-def _leave_fork(ended: Returned | Raised) -> NoReturn:
+def _end_fork(ended: Returned | Raised) -> NoReturn:
     """End a process that the body forked and that came back out of the body."""
     try:
         sys.stdout.flush()
@@ -384,6 +408,7 @@ def _end_own_session() -> NoReturn:
 def main(sock: socket.socket) -> NoReturn:
     """Run jobs for the server at the other end of *sock*; never returns."""
     try:
+        faulthandler.enable()  # a crash writes where it happened, to the job's log
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # the interpreter's own
         Child(sock).serve()
     except BaseException:

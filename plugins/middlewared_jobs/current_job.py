@@ -127,6 +127,20 @@ class Job:
             self._touched = False
             return self._progress, self._description
 
+    def _latest(self) -> tuple[CoreGetJobsItemProgress, str | None]:
+        """Give progress and description as they are."""
+        with self._latest_lock:
+            return self._progress, self._description
+
+    def _put_latest(
+        self, progress: CoreGetJobsItemProgress, description: str | None
+    ) -> None:
+        """Set both as the body did in a child."""
+        with self._latest_lock:
+            self._progress, self._description = progress, description
+            self._touched = True
+        self._changed()
+
     def _open_log(self, log: JobLog) -> None:
         self._log = log
         self.log = log.logger

@@ -54,7 +54,8 @@ async def start(ctx: Context) -> AsyncIterator[None]:
 
     async def begin() -> None:
         now = ctx.get(Clock).time_ms()  # type: ignore[type-abstract]  # by protocol
-        jobs.resume(await recover(store, registry, seal, settings, now))
+        data_dir = ctx.settings.data_path
+        jobs.resume(await recover(store, registry, seal, settings, data_dir, now))
 
     ctx.get(Startup).add(begin)
     ctx.get(Accounts).watch(jobs.account_changed)
@@ -62,3 +63,4 @@ async def start(ctx: Context) -> AsyncIterator[None]:
         yield
     finally:
         registry.runner = None
+        await jobs.close()

@@ -9,30 +9,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from middlewared_jobs.masking import Masker, MaskingPipe
+
 __all__ = ["SILENT", "JobLog", "excerpt", "log_size", "read_chunk"]
 
 EDGE_LINES = 10
 MAX_LINE = 1024
 MAX_EXCERPT = 16 * 1024
-MASK = "********"
 _BLOCK = 1 << 16
 
 
 class _Formatter(logging.Formatter):
     """``2026-11-22T01:02:03.456Z INFO text``; values of secrets become asterisks."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, masker: Masker) -> None:
         super().__init__(
             "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"
         )
         self.converter = time.gmtime
-        self._secrets = sorted((s for s in secrets if s), key=len, reverse=True)
+        self._masker = masker
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+        return self._masker.mask(super().format(record))
 
 
 class JobLog:
@@ -40,28 +38,37 @@ class JobLog:
 
     Args:
         path: the file; its folder is made if need be.
-        secrets: texts that lines of the logger do not show.
+        secrets: texts that the log does not show.
 
     Attributes:
         logger: for lines; safe from any thread.
-        file: for raw bytes, stored as written; unbuffered.
+        file: for raw bytes, stored as written; unbuffered. With secrets it is a pipe
+            that masks them.
     """
 
     def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.file: BinaryIO = io.FileIO(descriptor, "w")
+        masker = Masker(secrets)
+        self._stored = io.FileIO(descriptor, "w")
+        self._pipe = MaskingPipe(descriptor, Masker(secrets)) if masker else None
+        self.file: BinaryIO = self._pipe.file if self._pipe else self._stored
         self.logger = logging.Logger(f"job {path.stem}", logging.DEBUG)  # noqa: LOG001 - it ends with the job
         text = io.TextIOWrapper(
-            self.file, encoding="utf-8", errors="replace", write_through=True
+            self._stored, encoding="utf-8", errors="replace", write_through=True
         )
         self._handler = logging.StreamHandler(text)
-        self._handler.setFormatter(_Formatter(secrets))
+        self._handler.setFormatter(_Formatter(masker))
         self.logger.addHandler(self._handler)
         self._text = text
 
     def close(self) -> None:
-        """Close the file; later lines are dropped."""
+        """Close the file; later lines are dropped.
+
+        With secrets it may wait, see `MaskingPipe.close`.
+        """
+        if self._pipe is not None:
+            self._pipe.close()
         self.logger.removeHandler(self._handler)
         self.logger.addHandler(logging.NullHandler())
         self._handler.close()
@@ -86,8 +93,14 @@ def log_size(path: Path) -> int:
         return 0
 
 
-def read_chunk(path: Path, offset: int, limit: int) -> bytes:
+def read_chunk(path: Path, offset: int, limit: int, *, growing: bool = False) -> bytes:
     """Read at most *limit* bytes from *offset*, never half a character at the end.
+
+    Args:
+        path: the log.
+        offset: first byte.
+        limit: bytes; at least 4 for characters to fit.
+        growing: more may come, so half a character alone is left for later, too.
 
     Raises:
         FileNotFoundError: the log was removed.
@@ -95,16 +108,22 @@ def read_chunk(path: Path, offset: int, limit: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read(limit)
-    for cut in range(1, min(4, len(data)) + 1):
+    whole = data[: len(data) - _half_character(data)]
+    if whole or (growing and len(data) < limit):
+        return whole
+    return data
+
+
+def _half_character(data: bytes) -> int:
+    """Count the bytes at the end that begin a character without ending it (UTF-8)."""
+    for cut in range(1, min(3, len(data)) + 1):
         byte = data[-cut]
         if byte < 0x80:  # noqa: PLR2004 - ASCII: a whole character
-            break
+            return 0
         if byte >= 0xC0:  # noqa: PLR2004 - first byte of a longer character
             length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
-            if cut < length and len(data) > cut:
-                return data[:-cut]
-            break
-    return data
+            return cut if cut < length else 0
+    return 0
 
 
 def excerpt(path: Path) -> str:

@@ -23,8 +23,9 @@ from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.aborting import Aborting
 from middlewared_jobs.announcer import Announcer, take_progress
-from middlewared_jobs.body import Aborted, Ended, Succeeded, run_body
+from middlewared_jobs.body import run_body
 from middlewared_jobs.current_job import Job
+from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.joining import find_to_join
@@ -32,18 +33,20 @@ from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.outcome import (
     ServerStopped,
     abort_error,
+    encode_result,
     encoding_error,
     rebuild_error,
     record_aborted,
     record_failure,
     record_success,
 )
+from middlewared_jobs.processes import Processes, count_slots
 from middlewared_jobs.record import JobRecord, snapshot_credentials
 from middlewared_jobs.recovery import Recovered, rights_of
 from middlewared_jobs.run import Run
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
-from middlewared_jobs.spec import JobFunction, JobSpec
+from middlewared_jobs.spec import JobFunction, JobSpec, Kind
 from middlewared_jobs.states import State, check_move
 from middlewared_jobs.store import JobStore
 
@@ -89,7 +92,14 @@ class Jobs:
         self._ids = ids
         self._seal = seal
         self._logs = context.settings.data_path / "logs"
-        self._queue = LockQueue(settings.thread_jobs, settings.async_jobs)
+        self._queue = LockQueue(
+            {
+                Kind.LOOP: settings.async_jobs,
+                Kind.THREAD: settings.thread_jobs,
+                Kind.PROCESS: count_slots(settings),
+            }
+        )
+        self._processes = Processes(context, settings)
         self._threads = anyio.CapacityLimiter(settings.thread_jobs)
         self._announcer = Announcer(context.get(EventBus), store, settings)
         self._running: set[Run] = set()
@@ -238,8 +248,9 @@ class Jobs:
         if run in self._running:
             self._running.discard(run)
             self._queue.release(run)
+            self._processes.release(run)
         elif not run.record.transient:
-            self._queue.remove(run)
+            self._leave_queue(run)
         for refused in (call, *run.joining):
             refused.fail(_not_written(exc))
         self._start_next()
@@ -273,7 +284,27 @@ class Jobs:
             if run is None:
                 return
             assert isinstance(run, Run)  # noqa: S101 - only runs are added
+            if run.kind is Kind.PROCESS:
+                self._processes.equip(run, partial(self._equipped, run))
+            else:
+                self._start(run)
+
+    def _equipped(self, run: Run, exc: Exception | None) -> None:
+        """Start a job that has its child; until then it waits, with lock and slot."""
+        if self.stopping:
+            self._processes.release(run)  # it waits for the next start
+        elif exc is None:
             self._start(run)
+        else:
+            self._running.add(run)
+            self._end(run, Failed(exc))
+
+    def _leave_queue(self, run: Run) -> None:
+        """Take a waiting job out, whether it waits for its turn or for its child."""
+        if self._processes.forget(run):
+            self._queue.release(run)
+        else:
+            self._queue.remove(run)
 
     def account_changed(self, account_id: int) -> None:
         """Abort what a removed account left waiting, in the name of the system."""
@@ -332,15 +363,21 @@ class Jobs:
 
     def _end(self, run: Run, ended: Ended) -> None:
         """Record how the body ended; the rest follows the commit."""
+        self._processes.release(run)
         if run.record.final:
             return  # it was ended without its body, by a stop that could not wait
         record, now = run.record, self._clock.time_ms()
         take_progress(run, self._settings.max_progress_extra)
-        if isinstance(ended, Succeeded):
-            results = run.method.results
-            run.clear = record_success(
-                record, ended.value, results, self._settings, now
+        if isinstance(ended, (Succeeded, Delivered)):
+            result = (
+                ended.result
+                if isinstance(ended, Delivered)
+                else encode_result(
+                    ended.value, run.method.results, self._settings.max_result
+                )
             )
+            run.clear = result.clear
+            record_success(record, result, now)
         elif isinstance(ended, Aborted):
             if self.stopping and record.abort is None:
                 self._fail(run, ServerStopped("the server stopped"), now)
@@ -432,7 +469,7 @@ class Jobs:
             )
         self._aborting.note(run, by, self._clock.time_ms())
         if record.state is State.WAITING:
-            self._queue.remove(run)
+            self._leave_queue(run)
             record_aborted(record, self._clock.time_ms())
             self._finish(run)
         else:
@@ -499,6 +536,9 @@ class Jobs:
         for run in list(self._running):
             self._aborting.cancel(run)
         await self._wait_idle(STOP_SECONDS)
+        for run in self._running:
+            self._aborting.kill(run)
+        await self._wait_idle(STOP_SECONDS)
         left = [run for run in self._running if not run.record.final]
         for run in left:
             stuck = ServerStopped("the server stopped, its thread still ran")
@@ -511,6 +551,10 @@ class Jobs:
             self._finish(run)
         self._store.reserve_ids(self._ids.next, None)
         return not left
+
+    async def close(self) -> None:
+        """End the child processes."""
+        await self._processes.close()
 
     async def _wait_idle(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):

@@ -2,8 +2,10 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
+
+from middlewared_jobs.spec import Kind
 
 __all__ = ["LockQueue", "Queued"]
 
@@ -13,7 +15,7 @@ class Queued(Protocol):
 
     id: int
     lock: str | None
-    thread: bool
+    kind: Kind
 
 
 class _Lock:
@@ -31,13 +33,12 @@ class LockQueue:
     without a lock never wait for each other. A job over its executor's slots waits.
 
     Args:
-        thread_slots: thread jobs that may run at one time.
-        loop_slots: jobs in the loop that may run at one time.
+        slots: jobs of each kind that may run at one time.
     """
 
-    def __init__(self, thread_slots: int, loop_slots: int) -> None:
-        self._free = {True: thread_slots, False: loop_slots}
-        self._ready: dict[bool, list[tuple[int, Queued]]] = {True: [], False: []}
+    def __init__(self, slots: Mapping[Kind, int]) -> None:
+        self._free = dict(slots)
+        self._ready: dict[Kind, list[tuple[int, Queued]]] = {kind: [] for kind in Kind}
         self._locks: dict[str, _Lock] = {}
         self._gone: set[int] = set()
         self._waiting = 0
@@ -57,18 +58,17 @@ class LockQueue:
             self._push(job)
 
     def _push(self, job: Queued) -> None:
-        heapq.heappush(self._ready[job.thread], (job.id, job))
+        heapq.heappush(self._ready[job.kind], (job.id, job))
 
     def take(self) -> Queued | None:
         """Take the next job that may run now; it holds its lock and slot from now."""
-        for thread in (False, True):
-            ready = self._ready[thread]
-            while ready and self._free[thread]:
+        for kind, ready in self._ready.items():
+            while ready and self._free[kind]:
                 _, job = heapq.heappop(ready)
                 if job.id in self._gone:
                     self._gone.discard(job.id)
                     continue
-                self._free[thread] -= 1
+                self._free[kind] -= 1
                 self._waiting -= 1
                 if job.lock is not None:
                     lock = self._locks[job.lock]
@@ -79,7 +79,7 @@ class LockQueue:
 
     def release(self, job: Queued) -> None:
         """Give back what a job that ran holds; the next of its lock may run."""
-        self._free[job.thread] += 1
+        self._free[job.kind] += 1
         if job.lock is not None:
             lock = self._locks[job.lock]
             lock.running = None

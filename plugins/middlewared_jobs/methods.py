@@ -1,5 +1,6 @@
 """The methods of ``core`` and ``job`` that are about jobs."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -210,13 +211,15 @@ def _add_logs(plugin: Plugin) -> None:
         log_path(record)
         who = ctx.credentials
         assert who is not None  # noqa: S101 - the method needs a login
+        origin = Origin() if ctx.session is None else ctx.session.origin
         token = ctx.get(Tokens).generate(
             who,
             ttl=DOWNLOAD_SECONDS,
             attrs={"job": id},
-            match_origin=True,
+            # The unix socket has no address that a download could match.
+            match_origin=origin.address is not None,
             single_use=True,
-            origin=Origin() if ctx.session is None else ctx.session.origin,
+            origin=origin,
         )
         name = quote(filename, safe="")
         return f"/_download/{id}?auth_token={token}&filename={name}"
@@ -237,7 +240,8 @@ def _add_logs(plugin: Plugin) -> None:
         record = await find_job(ctx, id)
         path, final = log_path(record), record.final
         try:
-            data = await anyio.to_thread.run_sync(read_chunk, path, offset, limit)
+            read = partial(read_chunk, path, offset, limit, growing=not final)
+            data = await anyio.to_thread.run_sync(read)
         except FileNotFoundError:
             raise CallError("Log file was removed") from None
         return LogChunk(

@@ -1,28 +1,30 @@
 """How a body ended, and what of it goes into the record."""
 
 import errno
-import traceback
 from typing import Any
 
 import msgspec
 
 from middlewared import CallError, Date, ValidationError, ValidationErrors, ejson
-from middlewared.errors import InternalError, validation_extra
+from middlewared.errors import InternalError, traceback_text, validation_extra
 from middlewared.results import Results
 from middlewared_jobs.record import (
     CoreGetJobsItemExcInfo,
     EncodingFailure,
     JobRecord,
 )
+from middlewared_jobs.remote import plain
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State, check_move
 from middlewared_jobs.texts import sendable, sendable_repr
 
 __all__ = [
+    "EncodedResult",
     "JobFailed",
     "ServerStopped",
     "WorkerLost",
     "abort_error",
+    "encode_result",
     "encoding_error",
     "rebuild_error",
     "record_aborted",
@@ -36,7 +38,7 @@ TOO_LARGE = "TooLarge"
 
 
 class WorkerLost(Exception):
-    """The server died while the job ran."""
+    """The process that ran the job died: the server, or the job's own child."""
 
 
 class ServerStopped(Exception):
@@ -59,42 +61,55 @@ def _end(record: JobRecord, state: State, now: int) -> None:
     record.time_finished = Date(now)
 
 
-def record_success(
-    record: JobRecord, value: Any, results: Results, settings: JobSettings, now: int
-) -> bytes | None:
-    """End a job with its result.
+class EncodedResult(msgspec.Struct, frozen=True):
+    """A result in the forms that are kept and sent.
 
-    Returns:
-        The result with its secrets, for whoever waits in the call that started the
-        job; None when it cannot be shown.
+    Attributes:
+        shown: secrets redacted; None when it cannot be shown.
+        clear: with its secrets.
+        failure: why it cannot be shown.
     """
-    progress = record.progress
-    record.progress = msgspec.structs.replace(progress, percent=100)
-    clear: bytes | None = None
+
+    shown: bytes | None
+    clear: bytes | None
+    failure: EncodingFailure | None
+
+
+def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
+    """Encode what a body returned; what has no form fails no job.
+
+    Args:
+        value: what it returned.
+        results: encoder of its method.
+        limit: bytes that a result may have.
+    """
     try:
         shown = results.encode(value, clear=False)
         clear = results.encode(value) if results.secret else shown
     except ejson.EncodingError as exc:
-        record.result_encoding_error = EncodingFailure(type(exc).__name__, repr(exc))
-    else:
-        if len(clear) > settings.max_result:
-            record.result_encoding_error = EncodingFailure(
-                TOO_LARGE,
-                f"the result has {len(clear)} bytes, "
-                f"the limit max_result is {settings.max_result}",
-            )
-            clear = None
-        else:
-            record.result = msgspec.Raw(shown)
+        failure = EncodingFailure(type(exc).__name__, repr(exc))
+        return EncodedResult(None, None, failure)
+    if len(clear) > limit:
+        text = f"the result has {len(clear)} bytes, the limit max_result is {limit}"
+        return EncodedResult(None, None, EncodingFailure(TOO_LARGE, text))
+    return EncodedResult(shown, clear, None)
+
+
+def record_success(record: JobRecord, result: EncodedResult, now: int) -> None:
+    """End a job with its result."""
+    progress = record.progress
+    record.progress = msgspec.structs.replace(progress, percent=100)
+    record.result_encoding_error = result.failure
+    if result.shown is not None:
+        record.result = msgspec.Raw(result.shown)
     _end(record, State.SUCCESS, now)
-    return clear
 
 
 def record_failure(
     record: JobRecord, exc: BaseException, settings: JobSettings, now: int
 ) -> None:
     """End a job with what its body raised."""
-    text = "".join(traceback.format_exception(exc))
+    text = traceback_text(exc)
     if len(text) > settings.max_exception:
         text = "...\n" + text[-settings.max_exception :]
     record.error = sendable(exc) or sendable_repr(exc)
@@ -108,25 +123,15 @@ def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:
     validation = validation_extra(exc)
     if validation is not None:
         number = exc.errno if isinstance(exc, ValidationError) else None
-        return CoreGetJobsItemExcInfo(shown, "VALIDATION", number, _plain(validation))
+        return CoreGetJobsItemExcInfo(shown, "VALIDATION", number, plain(validation))
     number = exc.errno if isinstance(exc, (CallError, OSError)) else None
     extra = exc.extra if isinstance(exc, CallError) else None
     return CoreGetJobsItemExcInfo(
         shown,
         type(exc).__name__,
         number if isinstance(number, int) else None,
-        _plain(extra),
+        plain(extra),
     )
-
-
-def _plain(value: Any) -> Any:
-    """Give the plain form of what an exception carries, its text if it has none."""
-    try:
-        return msgspec.json.decode(ejson.encode(value))
-    except ValueError:
-        if isinstance(value, (list, tuple)):
-            return [_plain(item) for item in value]
-        return sendable_repr(value)
 
 
 def record_aborted(record: JobRecord, now: int) -> None:

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _HEAD = struct.Struct(">I")
+NULL = msgspec.Raw(b"null")
 #: Bytes of a frame besides the result in it, which has a limit of its own.
 ROOM = 8 * 2**20
 
@@ -47,11 +48,13 @@ class Setup(msgspec.Struct, tag="setup"):
         settings: of the kernel, with the tables of all plugins.
         limits: of jobs.
         tables: plugin of each settings struct, by the struct's full name.
+        modules: those that earlier jobs needed.
     """
 
     settings: Settings
     limits: JobSettings
     tables: dict[str, str]
+    modules: tuple[str, ...] = ()
 
 
 class Order(msgspec.Struct, tag="order", kw_only=True):
@@ -108,17 +111,19 @@ class Returned(msgspec.Struct, tag="returned"):
     """The body returned.
 
     Attributes:
-        shown: the encoded result, secrets redacted; None when it has no form.
-        clear: the encoded result with its secrets, None when it is the same.
-        failure: why there is none.
+        shown: the encoded result, secrets redacted.
+        clear: the encoded result with its secrets, if it may have some.
+        secret: it may have some.
+        failure: why there is no result.
         fit: the child may run another job.
     """
 
     id: int
-    shown: msgspec.Raw | None
-    clear: msgspec.Raw | None
-    failure: EncodingFailure | None
-    fit: bool
+    shown: msgspec.Raw = NULL
+    clear: msgspec.Raw = NULL
+    secret: bool = False
+    failure: EncodingFailure | None = None
+    fit: bool = False
 
 
 class Raised(msgspec.Struct, tag="raised"):
@@ -133,7 +138,7 @@ class Raised(msgspec.Struct, tag="raised"):
     id: int
     error: Remote
     aborted: bool
-    fit: bool
+    fit: bool = False
 
 
 ToChild = Setup | Order | Quit

@@ -33,8 +33,8 @@ def _flush() -> None:
 class Place:
     """Folder, umask, environment, user, output and threads, as a job found them.
 
-    One is made before each job of a child. Output to descriptors 1 and 2, also that
-    of processes which the body starts, goes where `redirect` says until `restore`.
+    One is made before each job of a child. From `redirect` to `restore_output` what
+    goes to descriptors 1 and 2 goes elsewhere, also from what the body starts.
     """
 
     def __init__(self) -> None:
@@ -48,14 +48,26 @@ class Place:
         self._user = _user()
         self._threads = set(threading.enumerate())
         self._on_term = signal.getsignal(signal.SIGTERM)
+        self._lost = False
 
     def redirect(self, descriptor: int) -> None:
         """Send output elsewhere."""
         for number in _OUTPUTS:
             os.dup2(descriptor, number)
 
+    def restore_output(self) -> None:
+        """Send output where it went before; what is buffered goes first."""
+        try:
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+            _flush()
+            for number, saved in zip(_OUTPUTS, self._outputs, strict=True):
+                os.dup2(saved, number)
+                os.close(saved)
+        except (OSError, ValueError):  # ValueError: a stream was closed
+            self._lost = True
+
     def restore(self) -> bool:
-        """Go back.
+        """Go back in everything else.
 
         Returns:
             False when the process is not as it was, and should run no other job: the
@@ -63,23 +75,19 @@ class Place:
             was not its own, or its folder is gone.
         """
         same = (
-            _user() == self._user
+            not self._lost
+            and _user() == self._user
             and signal.getsignal(signal.SIGTERM) == self._on_term
             and not _has_children()
             and set(threading.enumerate()) <= self._threads
         )
         signal.alarm(0)
         try:
-            sys.stdin, sys.stdout, sys.stderr = self._streams
-            _flush()
-            for number, saved in zip(_OUTPUTS, self._outputs, strict=True):
-                os.dup2(saved, number)
-                os.close(saved)
             os.chdir(self._folder)
             os.umask(self._umask)
             if os.environ != self._environment:
                 os.environ.clear()
                 os.environ.update(self._environment)
-        except (OSError, ValueError):  # ValueError: a stream was closed
+        except OSError:
             return False
         return same

@@ -131,6 +131,10 @@ class JobRecord(msgspec.Struct, kw_only=True):
         attempt: 0 before the first start.
         lock: jobs with equal locks run one at a time.
         abort: who asked to abort it.
+        child_pid: number of the child process that runs it, and of its process group;
+            null when none does.
+        child_started: boot and start of that process, which tell it from a later one
+            with its number.
     """
 
     id: int
@@ -158,6 +162,8 @@ class JobRecord(msgspec.Struct, kw_only=True):
     attempt: int = 0
     lock: str | None = None
     abort: Abort | None = None
+    child_pid: int | None = None
+    child_started: str | None = None
 
     @property
     def final(self) -> bool:

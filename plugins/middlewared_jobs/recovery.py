@@ -1,8 +1,10 @@
 """After a start: what waited waits again, what ran has lost its worker."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
+import anyio.to_thread
 import msgspec
 
 from middlewared import CallError, Plugin, PluginError, ValidationErrors, ejson
@@ -16,6 +18,7 @@ from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import JobFunction
 from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore, Stored
+from middlewared_jobs.survivors import end_survivors
 
 __all__ = ["Recovered", "recover", "rights_of"]
 
@@ -39,6 +42,7 @@ async def recover(
     registry: Registry,
     seal: Seal,
     settings: JobSettings,
+    data_dir: Path,
     now: int,
 ) -> list[Recovered]:
     """End the jobs that ran when the server died, and bind those that waited.
@@ -49,7 +53,9 @@ async def recover(
         What waits again, by id.
     """
     waiting: list[Recovered] = []
-    for stored in await store.unfinished():
+    unfinished = await store.unfinished()
+    await _end_children(unfinished, data_dir)
+    for stored in unfinished:
         record = stored.record
         try:
             _check_lost(record)
@@ -60,6 +66,21 @@ async def recover(
             record_failure(record, exc, settings, now)
             store.save(record, None, None)
     return waiting
+
+
+async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:
+    """Kill what the children of the dead server left, before any lock is free."""
+    children = [
+        (stored.record.child_pid, stored.record.child_started)
+        for stored in unfinished
+        if stored.record.child_pid is not None and stored.record.child_started
+    ]
+    if children:
+        ended = await anyio.to_thread.run_sync(end_survivors, children, data_dir)
+        for pid in ended:
+            logger.warning("killed what was left of child process %d", pid)
+    for stored in unfinished:
+        stored.record.child_pid = stored.record.child_started = None
 
 
 def _check_lost(record: JobRecord) -> None:

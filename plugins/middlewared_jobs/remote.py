@@ -63,6 +63,9 @@ def describe(exc: BaseException, limit: int) -> Remote:
     if isinstance(exc, CallError):
         reason = sendable(exc.text)
         extra = plain(validation_extra(exc) or exc.extra)
+        size = len(msgspec.json.encode(extra))
+        if size > MAX_TEXT:
+            base, extra = "call", f"{size} bytes of details are left out"
     return Remote(
         base=base,
         name=type(exc).__name__,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -11,14 +11,31 @@ from middlewared.dispatch import Call
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
 from middlewared_jobs.current_job import Job
+from middlewared_jobs.ending import Ended
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobSpec
 
-__all__ = ["Run"]
+__all__ = ["Child", "Run"]
 
 
 def _unexpected(exc: Exception | None) -> None:
     """Stand in for a callback that a run from an earlier start never needs."""
+
+
+class Child(Protocol):
+    """The child process of a job, as those who end jobs see it."""
+
+    async def perform(self, run: "Run") -> Ended:
+        """Run the body of a job."""
+        ...
+
+    def ask(self) -> None:
+        """Ask it to end the body of its job."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it, and its process group with it."""
+        ...
 
 
 class Run:
@@ -37,6 +54,7 @@ class Run:
         joining: calls that share it as soon as it is accepted.
         insiders: sessions whose call created or joined it; they see its secrets.
         scope: cancels an async body, while it runs.
+        child: runs the body of a process job; its own from before it is RUNNING.
         ended: resolved with the error, or None, when the end is committed.
         error: the exception that its body raised.
         clear: the encoded result with its secrets.
@@ -46,6 +64,7 @@ class Run:
         "accepted",
         "accepting",
         "calls",
+        "child",
         "clear",
         "ended",
         "error",
@@ -53,6 +72,7 @@ class Run:
         "insiders",
         "job",
         "joining",
+        "kind",
         "lock",
         "method",
         "params",
@@ -61,7 +81,6 @@ class Run:
         "record",
         "scope",
         "spec",
-        "thread",
         "values",
     )
 
@@ -76,7 +95,7 @@ class Run:
     ) -> None:
         self.id = record.id
         self.lock = record.lock
-        self.thread = spec.thread
+        self.kind = spec.kind
         self.record = record
         self.method = method
         self.spec = spec
@@ -89,6 +108,7 @@ class Run:
         self.calls: list[Call] = []
         self.insiders: set[ClientSession] = set()
         self.scope: anyio.CancelScope | None = None
+        self.child: Child | None = None
         self.ended: asyncio.Future[JobRecord] = (
             asyncio.get_running_loop().create_future()
         )

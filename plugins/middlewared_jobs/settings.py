@@ -19,6 +19,24 @@ class JobSettings(
     thread_jobs: Annotated[
         Positive, Meta(description="Jobs in threads that run at one time.")
     ] = 32
+    process_jobs: Annotated[
+        Positive | None,
+        Meta(
+            description="Jobs in child processes that run at one time; "
+            "by default as many as there are processor cores."
+        ),
+    ] = None
+    process_recycle: Annotated[
+        Positive, Meta(description="Jobs after which a child process is replaced.")
+    ] = 100
+    process_warm: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Idle child processes kept ready, once there was a job."),
+    ] = 1
+    process_idle: Annotated[
+        Seconds,
+        Meta(description="Seconds after which further idle child processes end."),
+    ] = 60.0
     async_jobs: Annotated[
         Positive, Meta(description="Jobs in the loop that run at one time.")
     ] = 1000

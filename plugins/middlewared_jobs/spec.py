@@ -3,6 +3,7 @@
 import inspect
 import string
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -12,9 +13,20 @@ from middlewared.params import Params, location
 from middlewared.plugin import Deferred
 from middlewared.results import holds_secret
 
-__all__ = ["JobFunction", "JobSpec", "Template", "as_helper", "job"]
+__all__ = ["JobFunction", "JobSpec", "Kind", "Template", "as_helper", "job"]
 
 H = TypeVar("H", bound=Callable[..., Any])
+
+
+class Kind(Enum):
+    """Where the body of a job runs."""
+
+    #: In a task in the loop: ``async def``.
+    LOOP = "loop"
+    #: In a thread: ``def``.
+    THREAD = "thread"
+    #: In a child process: ``def`` with ``process=True``.
+    PROCESS = "process"
 
 
 class Template:
@@ -70,7 +82,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         transient: leaves no history.
         description: template of the description.
         read_roles: roles whose holders may see jobs of others.
-        thread: the body runs in a thread, else in the loop.
+        kind: where the body runs.
         secret: its params may hold secrets.
         helper: only waits for other jobs, so it needs no slot and holds up no stop.
     """
@@ -82,7 +94,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     transient: bool
     description: Template | None
     read_roles: frozenset[str]
-    thread: bool
+    kind: Kind
     secret: bool
     helper: bool = False
 
@@ -106,6 +118,17 @@ def as_helper(function: JobFunction[H]) -> JobFunction[H]:
     """Declare that a transient job without a lock only waits for other jobs."""
     spec = msgspec.structs.replace(function.spec, helper=True)
     return JobFunction(function.handler, spec)
+
+
+def _kind(handler: Callable[..., Any], *, process: bool) -> Kind:
+    if not inspect.iscoroutinefunction(handler):
+        return Kind.PROCESS if process else Kind.THREAD
+    if process:
+        raise PluginError(
+            f"{location(handler)}: {handler.__name__} is a coroutine function, "
+            "expected a plain function for process=True"
+        )
+    return Kind.LOOP
 
 
 def _check(handler: Callable[..., Any], lock_queue_size: int | None) -> None:
@@ -135,6 +158,7 @@ def job(
     transient: bool = False,
     description: str | None = None,
     read_roles: Iterable[str] = (),
+    process: bool = False,
 ) -> Callable[[H], JobFunction[H]]: ...
 
 
@@ -149,11 +173,12 @@ def job(
     transient: bool = False,
     description: str | None = None,
     read_roles: Iterable[str] = (),
+    process: bool = False,
 ) -> JobFunction[H] | Callable[[H], JobFunction[H]]:
     """Declare that runs of a function are jobs: they outlive request and connection.
 
-    An ``async def`` runs in the loop, a ``def`` in a thread. Its first parameter is
-    the `Job`.
+    An ``async def`` runs in the loop, a ``def`` in a thread, or in a child process.
+    Its first parameter is the `Job`.
 
     Args:
         handler: the function, when used without parentheses.
@@ -165,6 +190,9 @@ def job(
         transient: leaves no history, and goes from the list shortly after its end.
         description: what a job is, for people; params in braces.
         read_roles: roles whose holders may see jobs of others.
+        process: run a ``def`` in a child process, which imports the plugin's module by
+            name. It can be killed, and its death harms nothing else. What it starts is
+            killed when it ends, unless it has a session of its own.
 
     Raises:
         PluginError: with file and line.
@@ -183,7 +211,7 @@ def job(
             if description is None
             else Template(description, params, where, "description"),
             read_roles=frozenset(read_roles),
-            thread=not inspect.iscoroutinefunction(function),
+            kind=_kind(function, process=process),
             secret=any(holds_secret(kind) for kind in params.types),
         )
         return JobFunction(function, spec)

@@ -1,6 +1,7 @@
 """The live tail of a job's log, as a collection with arguments."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -72,8 +73,8 @@ def add_tail(plugin: Plugin) -> None:
                 if offset is None:
                     offset = await anyio.to_thread.run_sync(_recent, path)
                 while log_size(path) > offset:
-                    read = anyio.to_thread.run_sync
-                    data = await read(read_chunk, path, offset, CHUNK)
+                    read = partial(read_chunk, path, offset, CHUNK, growing=not final)
+                    data = await anyio.to_thread.run_sync(read)
                     if not data:
                         break
                     offset += len(data)

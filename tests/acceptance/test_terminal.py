@@ -116,12 +116,29 @@ def spawn(
     """Start a command in the background."""
     folder = server if isinstance(server, Path) else server.data_dir
     environment = os.environ | {"MIDDLEWARED_DATA_DIR": str(folder)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "middlewared.cli", *words],
         text=True,
         env=environment | {"TERM": "xterm-256color", "PYTHONUNBUFFERED": "1"},
         **options,
     )
+    SPAWNED.append(process)
+    return process
+
+
+#: Commands in the background of the present test.
+SPAWNED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def no_command_stays() -> Iterator[None]:
+    """End the commands that a failed test left behind."""
+    yield
+    while SPAWNED:
+        process = SPAWNED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 class Terminal:

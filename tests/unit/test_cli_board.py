@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from middlewared.cli.board import KEPT, Board, Frames, render
@@ -72,16 +72,19 @@ def test_reset() -> None:
     board = Board()
     board.update(item(1))
     board.update(item(2))
-    board.reset([item(2), item(3, "WAITING")])
-    assert ids(board, 10) == [2, 3]
-    assert (board.count("RUNNING"), board.count("WAITING")) == (1, 1)
+    ended = [item(4, "FAILED"), item(1, "SUCCESS")]
+    board.reset([item(2), item(3, "WAITING")], ended, {"SUCCESS": 70, "FAILED": 5})
+    assert ids(board, 10) == [2, 3, 1, 4]
+    board.update(item(2, "SUCCESS"))
+    counts = [board.count(s) for s in ("RUNNING", "WAITING", "SUCCESS", "FAILED")]
+    assert counts == [0, 1, 71, 5]
 
 
 def draw(board: Board, *, width: int, height: int) -> str:
     """Draw a board as text."""
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as capture:
-        console.print(render(board, "/data/middlewared.sock", height))
+        console.print(render(board, "/data/middlewared.sock", width, height))
     return capture.get()
 
 
@@ -109,22 +112,34 @@ def test_picture() -> None:
         assert part in text
 
 
+def test_odd_words() -> None:
+    """Wide characters do not push columns, and escape sequences do nothing."""
+    board = Board()
+    for number, words in enumerate(["\x1b[2Jgone", 30 * "作業", "plain"]):
+        progress = {"percent": 100 / 3, "description": words, "extra": None}
+        board.update(item(number, progress=progress))
+    lines = draw(board, width=80, height=24).splitlines()
+    assert not any("\x1b" in line for line in lines)
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert "33.3333" not in "".join(lines)
+
+
 def test_frames() -> None:
-    """Changes are drawn at once, but not too often; without any, once a second."""
+    """Changes are drawn soon, but not too often; without any, times are kept fresh."""
     now = 100.0
     drawn: list[float] = []
     frames = Frames(lambda: drawn.append(now), clock=lambda: now)
-    for moment, changed in [
-        (100.0, True),
-        (100.01, True),
-        (100.12, True),
-        (100.13, True),
-        (100.2, False),
-        (100.26, False),
-        (101.2, False),
-        (101.3, False),
+    for moment, changed, ageing in [
+        (100.0, True, True),
+        (100.1, True, True),
+        (100.3, True, True),
+        (100.4, False, True),
+        (101.2, False, True),
+        (101.4, False, False),
+        (105.0, False, False),
+        (106.5, False, False),
     ]:
         now = moment
-        frames.draw_if_due(changed=changed)
-    assert drawn == [100.0, 100.13, 101.2]
-    assert frames.wait == pytest.approx(0.9)
+        frames.draw_if_due(changed=changed, ageing=ageing)
+    assert drawn == [100.0, 100.3, 101.4, 106.5]
+    assert frames.wait == 5.0

@@ -223,7 +223,7 @@ class TestEncode:
             (uuid.UUID(int=1), b'"00000000-0000-0000-0000-000000000001"'),
             (dt.timedelta(seconds=1), b'"PT1S"'),
             (2**80, b"1208925819614629174706176"),
-            (msgspec.Raw(b"[ 1]"), b"[ 1]"),
+            pytest.param(msgspec.Raw(b"[ 1]"), b"[ 1]", id="raw"),
             (
                 Box(dt.date(2026, 1, 1)),
                 b'{"content":{"$type":"date","$value":"2026-01-01"}}',
@@ -254,7 +254,7 @@ class TestEncode:
             Ratio("nan"),
             Box(math.inf),
             Secret(math.nan),
-            object(),
+            pytest.param(object(), id="object"),
             {(1, 2): 3},
             {None: 1},
             {Colour.RED: 1},

@@ -213,8 +213,8 @@ def test_handler_that_breaks_its_promise() -> None:
     [
         (float, float("nan")),
         (list[float], [float("inf")]),
-        (Any, object()),
-        (int, object()),
+        pytest.param(Any, object(), id="Any-object"),
+        pytest.param(int, object(), id="int-object"),
         (str, "\ud800"),
         (dict[str, int], {(1, 2): 3}),
     ],

@@ -97,7 +97,7 @@ class Notes:
     async def list_all(self) -> list[Note]:
         """List the notes, oldest first."""
         rows = await self._database.read("SELECT * FROM notes ORDER BY id")
-        return [Note(*row[:3], Date(row[3])) for row in rows]
+        return [Note(row[0], row[1], row[2], Date(row[3])) for row in rows]
 
 
 # -- end service --

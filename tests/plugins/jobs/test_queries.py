@@ -1,0 +1,170 @@
+"""`core.get_jobs` and `job.query` over the wire: filters, options, errors."""
+
+from typing import Any
+
+import pytest
+from jobs_stage import World, running_world
+from jobs_wire import Wire
+
+
+async def ids(wire: Wire, *filters: Any, **options: Any) -> list[int]:
+    """Give the ids of the jobs that match, in the order of the answer."""
+    return [item["id"] for item in await wire.call("core.get_jobs", filters, options)]
+
+
+@pytest.fixture
+async def history(world: World, admin: Wire) -> dict[str, int]:
+    """Make one job of every state; give their ids by state."""
+    found = {
+        "SUCCESS": (await admin.run("t.echo", {"a": [1, 2]}))["id"],
+        "FAILED": (await admin.run("demo.fail", "no luck", 13))["id"],
+        "RUNNING": await admin.start("t.locked", "held"),
+    }
+    found["WAITING"] = await admin.start("t.locked", "waits")
+    found["ABORTED"] = await admin.start("t.locked", "gone")
+    await admin.call("core.job_abort", found["ABORTED"])
+    await admin.final(found["ABORTED"])
+    await admin.event(found["RUNNING"], "RUNNING")
+    return found
+
+
+async def test_all_jobs_come_by_id(admin: Wire, history: dict[str, int]) -> None:
+    """Without filters all jobs come, from memory and history, ascending."""
+    assert await ids(admin) == sorted(history.values())
+    assert await admin.call("core.get_jobs") == await admin.call("core.get_jobs", [])
+
+
+@pytest.mark.parametrize("method", ["core.get_jobs", "job.query"])
+async def test_states_are_found(
+    admin: Wire, history: dict[str, int], method: str
+) -> None:
+    """Each state finds its job, final or not, through both methods."""
+    for state, job in history.items():
+        (item,) = await admin.call(method, [["state", "=", state]])
+        assert (item["id"], item["state"]) == (job, state)
+        assert await admin.call(method, [["id", "=", job]], {"get": True}) == item
+        assert await admin.call(method, [["state", "=", state]], {"count": True}) == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "states"),
+    [
+        ([["state", "in", ["SUCCESS", "WAITING"]]], ["SUCCESS", "WAITING"]),
+        ([["state", "nin", ["SUCCESS", "WAITING"]]], ["FAILED", "RUNNING", "ABORTED"]),
+        ([["method", "^", "t."], ["state", "!=", "RUNNING"]], "SWA"),
+        ([["OR", [["state", "=", "FAILED"], ["state", "=", "RUNNING"]]]], "FR"),
+        ([["error", "rin", "luck"]], ["FAILED"]),
+        ([["exc_info.errno", "=", 13]], ["FAILED"]),
+        ([["arguments.0.a", "=", [1, 2]]], ["SUCCESS"]),
+        ([["arguments", "rin", "held"]], ["RUNNING"]),
+        ([["method", "~", "t[.]lock"]], ["RUNNING", "WAITING", "ABORTED"]),
+        ([["method", "C=", "DEMO.FAIL"]], ["FAILED"]),
+        ([["time_finished", "=", None]], ["RUNNING", "WAITING"]),
+        ([["nothing", "=", None]], []),
+        ([["transient", "=", True]], []),
+    ],
+)
+async def test_filters_look_at_everything(
+    admin: Wire, history: dict[str, int], filters: list[Any], states: list[str]
+) -> None:
+    """Filters work on finished and unfinished jobs alike."""
+    wanted = [
+        job
+        for state, job in history.items()
+        if state in states or (isinstance(states, str) and state[0] in states)
+    ]
+    assert await ids(admin, *filters) == sorted(wanted)
+    count = await admin.call("core.get_jobs", filters, {"count": True})
+    assert count == len(wanted)
+
+
+async def test_message_id_finds_a_job(admin: Wire) -> None:
+    """A client that lost its connection finds its job by the id of its request."""
+    number = await admin.send("t.echo", ["mine"])
+    job = await admin.started(number)
+    await admin.send("t.echo", ["other"])
+    assert await ids(admin, ["message_ids", "rin", number]) == [job]
+
+
+async def test_options_cut_and_sort(admin: Wire) -> None:
+    """Order, limit, offset and select act on memory and history together."""
+    for value in range(6):
+        await admin.run("t.echo", value)
+    assert await ids(admin, order_by=["-id"], limit=2) == [6, 5]
+    assert await ids(admin, order_by=["-id"], limit=2, offset=2) == [4, 3]
+    assert await ids(admin, limit=2) == [1, 2]
+    assert await ids(admin, limit=2, offset=5) == [6]
+    assert await ids(admin, limit=0) == [1, 2, 3, 4, 5, 6]
+    selected = await admin.call(
+        "core.get_jobs", [["id", "=", 2]], {"select": ["id", ["method", "name"]]}
+    )
+    assert selected == [{"id": 2, "name": "t.echo"}]
+    first = await admin.call("core.get_jobs", [], {"get": True, "order_by": ["-id"]})
+    assert first["id"] == 6
+
+
+async def test_rich_record_has_its_own_keys(admin: Wire) -> None:
+    """`job.query` finds by keys that the wire's item does not have."""
+    job = (await admin.run("t.echo", 1))["id"]
+    record = await admin.call("job.get", job)
+    (found,) = await admin.call("job.query", [["uid", "=", record["uid"]]])
+    assert found == record
+    assert record["attempt"] == 1
+    assert record["owner"] is None
+    assert record["lock"] is None
+    assert await ids(admin, ["uid", "=", record["uid"]]) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "options", "code", "text"),
+    [
+        ([["id", "?", 1]], {}, -32602, "unknown operator '?'"),
+        ([["id"]], {}, -32602, "invalid filter length 1"),
+        ([["AND", []]], {}, -32602, "OR"),
+        (["id"], {}, -32602, ""),
+        ([], {"limit": 10_001}, -32602, "limit"),
+        ([], {"offset": -1}, -32602, "offset"),
+        ([], {"bogus": 1}, -32602, "bogus"),
+        ([], {"get": True, "limit": 2}, -32001, "incompatible with limit"),
+        ([["id", "=", 99]], {"get": True}, -32001, "MatchNotFound"),
+        ([["method", "~", "("]], {}, -32001, ""),
+        ([["id", ">", "x"]], {}, -32001, ""),
+    ],
+)
+@pytest.mark.parametrize("method", ["core.get_jobs", "job.query"])
+async def test_bad_queries_are_errors(
+    admin: Wire, method: str, filters: Any, options: Any, code: int, text: str
+) -> None:
+    """A bad query gets the documented error, and the server goes on."""
+    await admin.run("t.echo", 1)
+    error = await admin.fail(method, filters, options)
+    assert error.code == code
+    assert text in str(error.data)
+    assert error.errno == 22
+    assert await admin.call("core.ping") == "pong"
+
+
+async def test_hungry_pattern_is_stopped(admin: Wire) -> None:
+    """A pattern that would take for ever ends ETIMEDOUT; pings pass meanwhile."""
+    await admin.run("demo.fail", "a" * 60 + "!")
+    number = await admin.send("core.get_jobs", [[["error", "~", "(a|aa)+$"]]])
+    assert await admin.call("core.ping") == "pong"
+    error = (await admin.answer(number))["error"]
+    assert (error["code"], error["data"]["error"]) == (-32001, 110)
+
+
+async def test_end_is_never_missed_by_a_query() -> None:
+    """While jobs end, every query shows each of them exactly once."""
+    async with running_world() as world, world.admin(watch=False) as wire:
+        numbers = await wire.send_many([("demo.sleep", [0.001, 1])] * 150)
+        queries = await wire.send_many([("core.get_jobs", [])] * 20)
+        for query in queries:
+            found = [item["id"] for item in await wire.result(query)]
+            assert found == sorted(set(found))
+        seen = 0
+        for number in numbers:
+            await wire.result(number)
+            count = await wire.call("core.get_jobs", [], {"count": True})
+            assert count >= seen
+            seen = count
+        assert seen == 150

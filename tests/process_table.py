@@ -1,0 +1,52 @@
+"""Looks at processes, whoever started them."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["children_of", "is_running", "session_of", "state_of", "wait_ended"]
+
+#: Seconds that killed processes may take.
+PATIENCE = 10.0
+LOOK_SECONDS = 0.01
+
+
+def _fields(pid: int) -> list[str]:
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return text.rpartition(")")[2].split()
+
+
+def state_of(pid: int) -> str | None:
+    """Give the letter of a process's state, None when it is gone."""
+    try:
+        return _fields(pid)[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    return state_of(pid) not in (None, "Z", "X")
+
+
+def session_of(pid: int) -> int:
+    """Give the session of a process."""
+    return int(_fields(pid)[3])
+
+
+def children_of(pid: int) -> list[int]:
+    """List the processes that a process has started, zombies too."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(text) for text in (task / "children").read_text().split()]
+    return found
+
+
+def wait_ended(pids: Iterable[int], seconds: float = PATIENCE) -> bool:
+    """Wait until none of these runs; False when one still does."""
+    left, deadline = set(pids), time.monotonic() + seconds
+    while left := {pid for pid in left if is_running(pid)}:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
