@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -244,6 +245,8 @@ class Database:
 @contextlib.asynccontextmanager
 async def _connected(path: Path) -> AsyncIterator[aiosqlite.Connection]:
     """Connect, and close even when cancelled: its thread would outlive the loop."""
+    with contextlib.suppress(OSError):  # SQLite names what is wrong with the place
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = aiosqlite.connect(path, isolation_level=None)
     with anyio.CancelScope(shield=True):
         try:

@@ -280,6 +280,13 @@ def chatty(job: Job) -> None:
 
 
 @plugin.method(roles=USERS)
+@job(process=True, logs=True)
+def crash_with_log(job: Job) -> None:
+    """Crash in a job that has a log."""
+    segfault()
+
+
+@plugin.method(roles=USERS)
 @job(process=True)
 def prints(job: Job, text: str) -> None:
     """Print without a log."""
@@ -304,6 +311,15 @@ def storm(job: Job, calls: int, threads: int) -> int:
     job.set_progress(99, "last", {"number": -1})
     job.set_description("after the storm")
     return calls
+
+
+@plugin.method(roles=USERS)
+@job(process=True)
+def odd_progress(job: Job) -> None:
+    """Set progress that cannot be sent as it is."""
+    job.set_progress(10, extra=object())
+    job.set_progress(20, extra="x" * 100_000)
+    job.set_progress(30, "file \udcff")
 
 
 @plugin.method(roles=USERS)

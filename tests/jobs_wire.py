@@ -21,6 +21,10 @@ Frame = dict[str, Any]
 T = TypeVar("T")
 
 
+class WireClosed(Exception):
+    """The connection ended while something was waited for."""
+
+
 class WireError(Exception):
     """An error answer, with the keys that the wire gave it."""
 
@@ -117,14 +121,18 @@ class Wire:
                     if wanted(self.frames[since]):
                         return self.frames[since]
                     since += 1
-                assert self.closed is None, f"closed with {self.closed}"
+                self._check_open()
                 await self._news.wait()
+
+    def _check_open(self) -> None:
+        if self.closed is not None:
+            raise WireClosed(self.closed)
 
     async def _until(self, look: Callable[[], T | None]) -> T:
         """Wait until a look at what came finds something."""
         with anyio.fail_after(PATIENCE):
             while (found := look()) is None:
-                assert self.closed is None, f"closed with {self.closed}"
+                self._check_open()
                 await self._news.wait()
         return found
 

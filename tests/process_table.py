@@ -1,10 +1,20 @@
 """Looks at processes, whoever started them."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["children_of", "is_running", "session_of", "state_of", "wait_ended"]
+import anyio.to_thread
+
+__all__ = [
+    "children_of",
+    "is_running",
+    "session_of",
+    "state_of",
+    "wait_ended",
+    "wait_in_thread",
+    "wait_until",
+]
 
 #: Seconds that killed processes may take.
 PATIENCE = 10.0
@@ -42,11 +52,22 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def wait_ended(pids: Iterable[int], seconds: float = PATIENCE) -> bool:
-    """Wait until none of these runs; False when one still does."""
-    left, deadline = set(pids), time.monotonic() + seconds
-    while left := {pid for pid in left if is_running(pid)}:
+def wait_until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Wait until something is true, since nothing tells; False when it stays false."""
+    deadline = time.monotonic() + seconds
+    while not true():
         if time.monotonic() > deadline:
             return False
         time.sleep(LOOK_SECONDS)
     return True
+
+
+def wait_ended(pids: Iterable[int], seconds: float = PATIENCE) -> bool:
+    """Wait until none of these runs; False when one still does."""
+    found = list(pids)
+    return wait_until(lambda: not any(map(is_running, found)), seconds)
+
+
+async def wait_in_thread(true: Callable[[], object]) -> bool:
+    """Wait like `wait_until` while the loop goes on."""
+    return await anyio.to_thread.run_sync(wait_until, true)

@@ -6,11 +6,14 @@ Which module may import which is a matter of import-linter (`make check`).
 import ast
 import functools
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+import middlewared.client
+import middlewared_jobs
 from middlewared.loader import find_plugins
 
 ROOT = Path(__file__).parent.parent
@@ -18,8 +21,83 @@ TESTS = ROOT / "tests"
 MAX_LINES = 600
 TASK_STARTERS = {"create_task", "ensure_future", "gather"}
 
-#: Modules that the test of another one covers, because they are parts of one thing.
-TESTED_BY: dict[str, str] = {}
+#: Tests that cover several modules: parts of one thing, or what shows only on the wire.
+TOGETHER = {
+    # Commands are run the way people run them: in a terminal, against a server.
+    "acceptance/test_terminal.py": (
+        "middlewared.cli.accounts",
+        "middlewared.cli.call",
+        "middlewared.cli.completion",
+        "middlewared.cli.follow",
+        "middlewared.cli.job",
+        "middlewared.cli.server",
+        "middlewared.cli.watch",
+    ),
+    "acceptance/test_startup.py": ("middlewared.cli.serve",),
+    # A session of the client is its connection, its login and the plain functions.
+    "unit/test_client_session.py": (
+        "middlewared.client.access",
+        "middlewared.client.connection",
+        "middlewared.client.sync",
+    ),
+    "unit/test_client_subscriptions.py": ("middlewared.client.logs",),
+    # Parts of a login without a life of their own.
+    "plugins/auth/test_parts.py": (
+        "middlewared_auth.accounts",
+        "middlewared_auth.hashing",
+        "middlewared_auth.keys",
+        "middlewared_auth.limits",
+        "middlewared_auth.signing",
+    ),
+    "plugins/auth/test_login.py": ("middlewared_auth.identity",),
+    "plugins/auth/test_sessions.py": ("middlewared_auth.profile",),
+    "plugins/auth/test_start.py": (
+        "middlewared_auth.declaration",
+        "middlewared_auth.first",
+    ),
+    "plugins/auth/test_users.py": ("middlewared_auth.roles",),
+    "plugins/core/test_core.py": ("middlewared_core._methods",),
+    "plugins/demo/test_demo.py": ("middlewared_demo._jobs", "middlewared_demo._paths"),
+    # Every store keeps one contract.
+    "contract/test_job_store.py": (
+        "middlewared_jobs.history",
+        "middlewared_jobs.memory_store",
+        "middlewared_jobs.sqlite_store",
+        "middlewared_jobs.store",
+        "middlewared_jobs.views",
+    ),
+    # The life of a job, as clients see it.
+    "plugins/jobs/test_order.py": (
+        "middlewared_jobs.announcer",
+        "middlewared_jobs.body",
+        "middlewared_jobs.jobs",
+        "middlewared_jobs.run",
+    ),
+    "plugins/jobs/test_abort.py": ("middlewared_jobs.aborting",),
+    "plugins/jobs/test_failures.py": (
+        "middlewared_jobs.ending",
+        "middlewared_jobs.outcome",
+    ),
+    "plugins/jobs/test_locks.py": ("middlewared_jobs.joining",),
+    "plugins/jobs/test_log_wire.py": (
+        "middlewared_jobs.download",
+        "middlewared_jobs.tail",
+    ),
+    "plugins/jobs/test_progress_events.py": ("middlewared_jobs.current_job",),
+    "plugins/jobs/test_queries.py": ("middlewared_jobs.methods",),
+    "plugins/jobs/test_recovery.py": (
+        "middlewared_jobs.declaration",
+        "middlewared_jobs.settings",
+    ),
+    # Child processes and what forks, feeds and ends them.
+    "plugins/jobs/test_forkserver.py": (
+        "middlewared_jobs.childprocess",
+        "middlewared_jobs.dying",
+        "middlewared_jobs.place",
+        "middlewared_jobs.processes",
+    ),
+}
+TESTED_BY = {name: test for test, names in TOGETHER.items() for name in names}
 
 
 def sources() -> dict[str, Path]:
@@ -70,7 +148,7 @@ def test_only_what_is_exported_is_imported() -> None:
         for node in ast.walk(tree(name)):
             if not isinstance(node, ast.ImportFrom) or node.module not in SOURCES:
                 continue
-            exported = importlib.import_module(node.module).__all__
+            exported = getattr(importlib.import_module(node.module), "__all__", ())
             for alias in node.names:
                 is_module = f"{node.module}.{alias.name}" in SOURCES
                 if not is_module and alias.name not in exported:
@@ -153,18 +231,17 @@ def test_tasks_have_an_owner() -> None:
 
 
 def test_jobs_are_aborted() -> None:
-    """No method and nothing public of the job manager has another word for it."""
-    other = re.compile(r"cancel|kill|terminate|stop(?!ped)", re.IGNORECASE)
-    methods = [name for plugin in find_plugins() for name in plugin.methods]
-    named = [
-        f"{name}: {node.name}"
-        for name in SOURCES
-        if name.startswith("middlewared_jobs")
-        for node in ast.walk(tree(name))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        and not node.name.startswith("_")
-    ]
-    assert [name for name in [*methods, *named] if other.search(name)] == []
+    """No method, and nothing that authors and clients use, has another word for it."""
+    other = re.compile(r"cancel|kill|terminate|stop", re.IGNORECASE)
+    names = [name for plugin in find_plugins() for name in plugin.methods]
+    for module in (middlewared_jobs, middlewared.client):
+        for exported in module.__all__:
+            found = getattr(module, exported)
+            if inspect.isclass(found) and not issubclass(found, BaseException):
+                names += [
+                    f"{exported}.{name}" for name in vars(found) if name[0] != "_"
+                ]
+    assert [name for name in names if other.search(name)] == []
 
 
 def test_plugins_is_a_source_root() -> None:

@@ -112,11 +112,12 @@ class WireClient:
         try:
             await client.send_bytes(upgrade_request(path, headers))
             head = await client.read_head()
-            if not head.startswith(b"HTTP/1.1 101 "):
-                raise ConnectionRefusedError(head.decode())
         except BaseException:
             sock.close()
             raise
+        if not head.startswith(b"HTTP/1.1 101 "):
+            sock.close()
+            raise ConnectionRefusedError(head.decode())
         return client
 
     @property
@@ -251,12 +252,9 @@ class WireClient:
         assert answer["response_type"] == "SUCCESS", answer
 
     async def wait_event(self, test: Callable[[dict[str, Any]], bool]) -> Any:
-        """Read until an event whose params pass; events before it are dropped."""
-        while self.events:
-            if test(self.events.pop(0)["params"]):
-                return None
+        """Read until an event whose params pass, and return these."""
         while True:
-            found = await self.receive()
+            found = self.events.pop(0) if self.events else await self.receive()
             if "method" in found and test(found["params"]):
                 return found["params"]
 

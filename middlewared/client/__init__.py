@@ -1,6 +1,6 @@
 """Talk to a server from Python: asyncio here, plain functions in `.sync`.
 
-    async with connect("http://127.0.0.1:6000") as client:
+    async with connect("http://127.0.0.1:8420") as client:
         await client.login("admin", password)
         job = client.job("demo.checksum", "/usr/lib/python3")
         async for item in job:

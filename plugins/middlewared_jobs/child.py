@@ -37,6 +37,7 @@ from middlewared_jobs.pipe import (
     Begun,
     Frames,
     Order,
+    PipeError,
     Quit,
     Raised,
     Returned,
@@ -237,18 +238,25 @@ class Child:
     # The thread that reads.
 
     def _read(self) -> None:
-        for message in self._pipe.receive():
-            match message:
-                case Setup():
-                    self._setup = message
-                    self._orders.put(message)
-                case Order():
-                    self._orders.put(message)
-                case Quit():
-                    press = threading.Thread(target=self._press, args=(message.id,))
-                    press.daemon = True
-                    press.start()
-        _end_own_session()
+        try:
+            for message in self._pipe.receive():
+                self._take(message)
+        except PipeError as exc:
+            logger.error("a child ends: %s", exc)  # noqa: TRY400 - the text says it
+        finally:
+            _end_own_session()
+
+    def _take(self, message: Setup | Order | Quit) -> None:
+        match message:
+            case Setup():
+                self._setup = message
+                self._orders.put(message)
+            case Order():
+                self._orders.put(message)
+            case Quit(number):
+                threading.Thread(
+                    target=self._press, args=(number,), daemon=True
+                ).start()
 
     def _press(self, number: int) -> None:
         """Repeat the signal until the body was at a place where it can be raised."""
@@ -264,6 +272,8 @@ class Child:
         if not self._due:
             self._due = True
             self._changes.set()
+        if self._asked:
+            self._raise_late()
 
     def _send_updates(self) -> None:
         while True:
@@ -299,7 +309,7 @@ class Child:
         if self._job is not None:
             self._job.aborted = True
         # In code of ours an exception could leave a lock held, or half a line written:
-        # there it is not raised, `_press` tries again.
+        # there it is raised on the way out, or when `_press` tries again.
         if self._interruptible and not _in_own_code(frame):
             self._interruptible = False
             raise JobAborted
@@ -313,6 +323,19 @@ class Child:
         if self._job is not None:
             self._job._latest_lock = threading.Lock()
 
+    def _raise_late(self) -> bool:
+        """Raise on the way out of our code what could not be raised inside it."""
+        if (
+            self._interruptible
+            and threading.current_thread() is threading.main_thread()
+        ):
+            self._interruptible = False
+            raise JobAborted
+        return True
+
+    def _check_line(self, _: logging.LogRecord) -> bool:
+        return not self._asked or self._raise_late()
+
     def _run(self, order: Order) -> None:
         self._number = order.id
         set_name(f"mw-job-{order.id}")
@@ -323,6 +346,8 @@ class Child:
         fit = place.restore() and not self._asked
         self._pipe.send(msgspec.structs.replace(ended, fit=fit))
         self._number = 0
+        if self._asked:
+            os._exit(0)  # it came too late for the job
 
     def _perform(self, order: Order, place: Place) -> Returned | Raised:
         assert self._setup is not None  # noqa: S101 - it came first
@@ -351,6 +376,7 @@ class Child:
         job = Job(_record_of(order), context, self._changed)
         if order.logs_path is not None:
             log = JobLog(Path(order.logs_path), secret_texts(values))
+            log.logger.addFilter(self._check_line)
             job._open_log(log)
             place.redirect(log.file.fileno())
         self._job = job
@@ -408,7 +434,8 @@ def _end_own_session() -> NoReturn:
 def main(sock: socket.socket) -> NoReturn:
     """Run jobs for the server at the other end of *sock*; never returns."""
     try:
-        faulthandler.enable()  # a crash writes where it happened, to the job's log
+        # A crash writes where it happened, to the job's log.
+        faulthandler.enable(all_threads=False)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # the interpreter's own
         Child(sock).serve()
     except BaseException:

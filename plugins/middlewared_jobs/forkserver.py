@@ -62,7 +62,7 @@ class Reap(msgspec.Struct, tag="reap"):
 
 
 class Made(msgspec.Struct, tag="made"):
-    """Answer to `Fork`."""
+    """Answer to `Fork`, from the child itself, once it is a session of its own."""
 
     number: int
     pid: int
@@ -80,9 +80,11 @@ class Ended(msgspec.Struct, tag="ended"):
     """A child has ended; it stays a zombie, so that its number is not used again.
 
     Attributes:
+        number: of the `Fork` that made it.
         status: exit code, negative for a signal.
     """
 
+    number: int
     pid: int
     status: int
 
@@ -212,14 +214,20 @@ class ForkServer:
                 else:
                     answer.set_result((made, end))
             case Failed() as failed:
-                answer = self._asked.pop(failed.number)
-                if not answer.done():
-                    reason = f"no child process could be started: {failed.reason}"
-                    answer.set_exception(ForkError(reason))
+                self._refuse(failed.number, failed.reason)
             case Ended() as ended:
                 known = self._ends.get(ended.pid)
-                if known is not None and not known.done():
+                if known is None:
+                    self._refuse(ended.number, f"it ended with code {ended.status}")
+                    self.reap(ended.pid)
+                elif not known.done():
                     known.set_result(ended.status)
+
+    def _refuse(self, number: int, reason: str) -> None:
+        answer = self._asked.pop(number, None)
+        if answer is not None and not answer.done():
+            text = f"no child process could be started: {reason}"
+            answer.set_exception(ForkError(text))
 
     def _lost(self) -> None:
         """Note that the process has died, or was closed."""
@@ -230,14 +238,11 @@ class ForkServer:
             process.kill()
             code = process.wait()  # at once: it is dead
             logger.warning("the fork server ended with code %d", code)
-        for answer in self._asked.values():
-            if not answer.done():
-                reason = f"its fork server ended with code {code}"
-                answer.set_exception(ForkError(f"no child process started: {reason}"))
+        for number in list(self._asked):
+            self._refuse(number, f"the fork server ended with code {code}")
         for known in self._ends.values():
             if not known.done():
                 known.set_result(None)
-        self._asked.clear()
         self._ends.clear()
 
     def _disconnect(self) -> None:
@@ -268,7 +273,8 @@ class _Forks:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._children: set[int] = set()
+        #: Number of the request that made each.
+        self._children: dict[int, int] = {}
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
 
@@ -283,9 +289,7 @@ class _Forks:
                 os.read(self._wake, MAX_MESSAGE)
                 self._report()
             if inlet in ready:
-                data, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 1)
-                if not data:
-                    os._exit(0)
+                data, received = self._receive()
                 match _decode_request(data):
                     case Fork(number):
                         pipe = socket.socket(fileno=received[0])
@@ -294,6 +298,15 @@ class _Forks:
                         pipe.close()
                     case Reap(pid):
                         self._reap(pid)
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        try:
+            data, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 1)
+        except OSError:
+            data, received = b"", []
+        if not data:
+            os._exit(0)  # the server is gone, or has closed its end
+        return data, received
 
     def _fork(self, number: int, pipe: socket.socket) -> bool:
         """Fork; True in the child."""
@@ -304,19 +317,19 @@ class _Forks:
             self._send(Failed(number, str(exc)))
             return False
         if pid:
-            self._children.add(pid)
-            self._send(Made(number, pid, birth_of(pid) or ""))
+            self._children[pid] = number
             return False
-        signal.set_wakeup_fd(-1)
-        for descriptor in (self._wake, self._waker, self._socket.detach()):
-            os.close(descriptor)
-        pipe.set_inheritable(False)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.setsid()
         die_with_parent(parent)
         die_first()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        pipe.set_inheritable(False)
+        self._send(Made(number, os.getpid(), birth_of(os.getpid()) or ""))
+        for descriptor in (self._wake, self._waker, self._socket.detach()):
+            os.close(descriptor)
         return True
 
     def _report(self) -> None:
@@ -325,10 +338,10 @@ class _Forks:
             look = os.WEXITED | os.WNOHANG | os.WNOWAIT
             found: Any = os.waitid(os.P_PID, pid, look)
             if found is not None:
-                self._children.discard(pid)
+                number = self._children.pop(pid)
                 exited = found.si_code == os.CLD_EXITED
                 status = found.si_status if exited else -found.si_status
-                self._send(Ended(pid, status))
+                self._send(Ended(number, pid, status))
 
     def _reap(self, pid: int) -> None:
         with contextlib.suppress(ChildProcessError):

@@ -354,10 +354,17 @@ class Jobs:
         self._tasks.start(later(), name="retry of a write")
 
     async def _run(self, run: Run) -> None:
-        if run.job.aborted:
-            self._end(run, Aborted())
-        else:
-            self._end(run, await run_body(run, self._threads))
+        ended: Ended = Aborted()
+        if not run.job.aborted:
+            ended = await run_body(run, self._threads)
+        try:
+            self._end(run, ended)
+        except Exception as exc:
+            # A result or an error that breaks its recording: never left RUNNING.
+            logger.exception("the end of job %d could not be recorded", run.id)
+            if not run.record.final:
+                self._fail(run, exc, self._clock.time_ms())
+                self._finish(run)
 
     # From running to the end.
 

@@ -32,13 +32,12 @@ BAD_VALUES = [
     "null",
     "true",
     "-1",
-    "1.5",
+    "0.5",
     "-0.0",
     "1e300",
     "1" + "0" * 30,
     "-1" + "0" * 30,
     '""',
-    '"x"',
     '"\\u0000"',
     '"\\ud83d\\ude00"',
     '"../../etc/passwd"',
@@ -151,7 +150,7 @@ class Attempt:
     async def everything(self, methods: dict[str, Any]) -> None:
         """Try every method with everything."""
         for method, info in methods.items():
-            for params in bad_params(info):
+            for params in dict.fromkeys(bad_params(info)):
                 if method in LEAVING and params in ("[]", "{}"):
                     continue
                 await self.one(method, params, is_job=info["job"])
@@ -267,7 +266,7 @@ async def test_public_methods_take_bad_params_of_a_guest(server: WireServer) -> 
     guest = await server.anonymous()
     attempt = Attempt(guest)
     for method, info in open_to_all.items():
-        for params in bad_params(info):
+        for params in dict.fromkeys(bad_params(info)):
             if len(params) < 8000:
                 await attempt.one(method, params, is_job=False)
     assert attempt.wrong == []
@@ -298,8 +297,7 @@ async def test_jobs_with_odd_params_can_be_listed_and_watched(
     await client.call("core.set_options", {"legacy_jobs": False})
     for value in (*BAD_VALUES, '"' + "x" * (LIMIT - 300) + '"'):
         await client.send_text(
-            '{"jsonrpc":"2.0","id":"odd","method":"demo.noop",'
-            f'"params":[{value}]}}'
+            f'{{"jsonrpc":"2.0","id":"odd","method":"demo.noop","params":[{value}]}}'
         )
         response = await client.answer_to("odd")
         if "error" in response:

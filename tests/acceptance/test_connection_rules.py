@@ -3,7 +3,6 @@
 On uvloop, as the program runs; `tests/unit/test_connection.py` runs on asyncio's loop.
 """
 
-import contextlib
 import os
 import socket
 import struct

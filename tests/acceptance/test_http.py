@@ -394,19 +394,19 @@ async def test_half_closed_request_is_answered(server: WireServer) -> None:
 
 async def test_clients_that_vanish_leave_nothing(server: WireServer) -> None:
     """Sockets are closed on our side too."""
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208, ASYNC240 - names will do
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names will do
     for data in (b"", b"GET /", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         for _ in range(20):
             sock = await open_socket(server.tcp)
             sock.send(data)
             sock.close()
     with anyio.fail_after(20):
-        while len(os.listdir("/proc/self/fd")) > before:  # noqa: PTH208, ASYNC240, ASYNC110 - the kernel tells nobody
+        while len(os.listdir("/proc/self/fd")) > before:  # noqa: PTH208, ASYNC110 - the kernel tells nobody
             await anyio.sleep(0.05)
 
 
 async def test_usual_client_is_served(server: WireServer) -> None:
-    """httpx keeps its connection and reads what it is sent."""
+    """Httpx keeps its connection and reads what it is sent."""
     async with httpx.AsyncClient(base_url=server.running.url) as client:
         for _ in range(10):
             response = await client.get("/healthz")

@@ -121,13 +121,13 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
         success(-19, 2),
     ),
     "named": (
-        '{"jsonrpc": "2.0", "method": "spec.subtract", "params": '
-        '{"subtrahend": 23, "minuend": 42}, "id": 3}',
+        """{"jsonrpc": "2.0", "method": "spec.subtract",
+            "params": {"subtrahend": 23, "minuend": 42}, "id": 3}""",
         success(19, 3),
     ),
     "named, the other way": (
-        '{"jsonrpc": "2.0", "method": "spec.subtract", "params": '
-        '{"minuend": 42, "subtrahend": 23}, "id": 4}',
+        """{"jsonrpc": "2.0", "method": "spec.subtract",
+            "params": {"minuend": 42, "subtrahend": 23}, "id": 4}""",
         success(19, 4),
     ),
     "notification": (
@@ -148,16 +148,20 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
         failure(INVALID_REQUEST),
     ),
     "batch of invalid JSON": (
-        '[{"jsonrpc": "2.0", "method": "spec.sum", "params": [1,2,4], "id": "1"},'
-        '{"jsonrpc": "2.0", "method"]',
+        """[
+            {"jsonrpc": "2.0", "method": "spec.sum", "params": [1,2,4], "id": "1"},
+            {"jsonrpc": "2.0", "method"
+        ]""",
         failure(PARSE_ERROR),
     ),
     "empty batch": ("[]", failure(INVALID_REQUEST)),
     "invalid batch": ("[1]", [failure(INVALID_REQUEST)]),
     "invalid batch of three": ("[1,2,3]", [failure(INVALID_REQUEST)] * 3),
     "all notifications": (
-        '[{"jsonrpc": "2.0", "method": "spec.sum", "params": [1,2,4]},'
-        '{"jsonrpc": "2.0", "method": "spec.notify_hello", "params": [7]}]',
+        """[
+            {"jsonrpc": "2.0", "method": "spec.sum", "params": [1,2,4]},
+            {"jsonrpc": "2.0", "method": "spec.notify_hello", "params": [7]}
+        ]""",
         None,
     ),
 }

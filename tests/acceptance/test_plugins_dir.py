@@ -1,8 +1,6 @@
 """Plugins that this repository never saw, in a folder given with --plugins-dir."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -197,28 +195,3 @@ async def test_plugin_in_a_package(tmp_path: Path, folder: Path) -> None:
     with server() as second:
         async with connect(str(second.socket_path)) as client:
             assert await client.job("counter.count") == "hello 1006"
-
-
-def test_broken_plugin(tmp_path: Path) -> None:
-    """The program does not start, and names the file and the line."""
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    broken = folder / "middlewared_hello.py"
-    broken.write_text(HELLO.replace('{name}")\nasync', '{nobody}")\nasync'))
-    line = 1 + HELLO[: HELLO.index("@plugin.method\n@job(logs")].count("\n")
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "middlewared.cli", "serve"),
-            *("--data-dir", tmp_path / "data", "--plugins-dir", folder),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(
-        f"middlewared: plugin {folder}/middlewared_hello: {broken}:{line}: "
-        "description 'Greet {nobody}' names 'nobody'"
-    )
-    assert len(ended.stderr.splitlines()) == 1

@@ -1,22 +1,26 @@
 """Starting and stopping the real program: what it says, its exit codes, its files."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import sqlite3
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from server_process import CONFIG, ServerProcess
 from wire_client import TEXT, WireClient, client_frame
 from wire_starts import Done, Starts
+
+from middlewared.testing import running_server
+
+#: Seconds a stop may take on a busy machine; alone it takes far less than one, and
+#: what it must not wait for takes longer.
+PROMPT = 15.0
 
 
 class Serve:
@@ -65,7 +69,7 @@ def data_dir(tmp_path: Path) -> Path:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that other starts collide with."""
     folder = tmp_path_factory.mktemp("running") / "data"
-    with ServerProcess(folder) as server:
+    with ServerProcess(folder, admin_password=None) as server:
         yield server
 
 
@@ -97,22 +101,16 @@ def test_data_directory_that_cannot_be_written_is_named(
     check_refused(serve(path), "data directory", str(path), "cannot be written")
 
 
-def make_database(data_dir: Path) -> Path:
-    """Make a database of a server that ran before."""
-    with ServerProcess(data_dir) as server:
-        server.stop()
-    return data_dir / "middlewared.db"
-
-
-def test_newer_schema_is_refused_and_left_alone(
-    serve: Serve, running: ServerProcess, tmp_path: Path
+async def test_newer_schema_is_refused_and_left_alone(
+    serve: Serve, data_dir: Path
 ) -> None:
     """A downgrade loses nothing: the program says who should open the database."""
-    data_dir = tmp_path / "data"
-    path = make_database(data_dir)
-    with sqlite3.connect(path) as database:
+    async with running_server(data_dir=data_dir):
+        pass
+    path = data_dir / "middlewared.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE schema_version SET version = 99")
-    database.close()
+        database.commit()
     before = path.read_bytes()
     check_refused(serve(data_dir), str(path), "version 99", "install a newer one")
     assert path.read_bytes() == before
@@ -306,17 +304,25 @@ def open_umask() -> Iterator[None]:
     os.umask(before)
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    """Give the permissions of a folder and of every file below it."""
+    paths = [folder, *(path for path in folder.rglob("*") if not path.is_dir())]
+    return {
+        str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+        for path in paths
+    }
+
+
 @pytest.mark.usefixtures("open_umask")
-def test_files_are_for_the_owner_only(data_dir: Path) -> None:
+async def test_files_are_for_the_owner_only(data_dir: Path) -> None:
     """Whatever the umask: database, keys, logs and the socket."""
-    with ServerProcess(data_dir) as server:
-        server.command("call", "demo.log", "100")
-        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
-        found = {
-            str(path.relative_to(data_dir)): stat.S_IMODE(path.stat().st_mode)
-            for path in data_dir.rglob("*")
-            if not path.is_dir()
-        }
+    with ServerProcess(data_dir, admin_password=None) as server:
+        client = await WireClient.open(server.socket_path)
+        await client.call("core.set_options", {"legacy_jobs": False})
+        assert await client.call("demo.log", 100) == 100
+        client.close()
+        found = modes_in(data_dir)
+    assert found.pop(".") == 0o700
     assert {"middlewared.db", "middlewared.sock"} <= set(found)
     assert any(name.endswith(".log") for name in found)
     assert any(name.endswith(".key") for name in found)
@@ -324,16 +330,11 @@ def test_files_are_for_the_owner_only(data_dir: Path) -> None:
 
 
 def test_first_start_prints_where_it_is_and_a_way_in(data_dir: Path) -> None:
-    """Address, unix socket and a one-time link; the next start has no link."""
+    """Address, unix socket and a one-time link."""
     with ServerProcess(data_dir, admin_password=None) as server:
         link = server.wait_line(r"http://\S+/ui/#token=\S+")
         assert server.url in link
         assert any(str(server.socket_path) in line for line in server.output)
-        server.restart()
-        listed = server.command("call", "core.ping").stdout
-        assert "pong" in listed
-        starts = [line for line in server.output if "#token=" in line]
-        assert len(starts) <= 2
 
 
 def test_data_directory_comes_from_the_environment(serve: Serve) -> None:
@@ -347,35 +348,61 @@ def test_data_directory_comes_from_the_environment(serve: Serve) -> None:
 # Stopping.
 
 
-def exit_code_after(server: ServerProcess, number: int) -> tuple[int, float]:
-    """Send a signal; give the exit code and the seconds it took."""
+def exit_code_after(server: ServerProcess, number: int) -> int:
+    """Send a signal; give the exit code, which must come promptly."""
     start = time.monotonic()
     code = server.stop(number)
-    return code, time.monotonic() - start
+    assert time.monotonic() - start < PROMPT
+    return code
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_an_idle_server_with_0(data_dir: Path, number: int) -> None:
-    """Within five seconds; the socket is gone, nothing was left open."""
+    """Promptly; the socket is gone, nothing was left open."""
     with ServerProcess(data_dir, admin_password=None) as server:
-        code, seconds = exit_code_after(server, number)
-        assert code == 0
-        assert seconds < 5
+        assert exit_code_after(server, number) == 0
         assert not server.socket_path.exists()
         assert not [line for line in server.output if "Traceback" in line]
         assert not list(data_dir.glob("*.db-wal"))
 
 
-def test_second_signal_ends_at_once(data_dir: Path) -> None:
+async def start_sleeping(server: ServerProcess, seconds: float) -> WireClient:
+    """Connect and start a job; return when it runs."""
+    client = await WireClient.open(server.socket_path)
+    await client.call("core.subscribe", "core.get_jobs")
+    await client.send_json(
+        {"jsonrpc": "2.0", "id": 0, "method": "demo.sleep", "params": [seconds, 1]}
+    )
+    await client.wait_event(lambda params: params["fields"]["state"] == "RUNNING")
+    return client
+
+
+async def test_second_signal_ends_at_once(data_dir: Path) -> None:
     """Who asks twice does not wait for jobs."""
-    with ServerProcess(data_dir) as server:
-        server.command("call", "demo.sleep", "600", "1")
+    with ServerProcess(data_dir, admin_password=None) as server:
+        client = await start_sleeping(server, 600)
         assert server.process is not None
         server.process.send_signal(signal.SIGTERM)
         server.wait_line("stopping")
-        code, seconds = exit_code_after(server, signal.SIGTERM)
-        assert code == 128 + signal.SIGTERM
-        assert seconds < 5
+        assert exit_code_after(server, signal.SIGTERM) == 128 + signal.SIGTERM
+        client.close()
+
+
+async def test_job_is_given_its_grace_and_its_end_is_kept(data_dir: Path) -> None:
+    """A job that ends in time is a success, after the restart too."""
+    with ServerProcess(data_dir, admin_password=None) as server:
+        client = await start_sleeping(server, 1.0)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        await client.wait_event(lambda params: params["fields"]["state"] == "SUCCESS")
+        assert (await client.receive_close())[0] == 1012
+        client.close()
+        assert server.process.wait(PROMPT) == 0
+        server.start()
+        client = await WireClient.open(server.socket_path)
+        (job,) = await client.call("core.get_jobs", [["method", "=", "demo.sleep"]])
+        client.close()
+        assert (job["state"], job["result"]) == ("SUCCESS", pytest.approx(1, abs=0.9))
 
 
 async def test_stuck_clients_do_not_hold_up_the_end(data_dir: Path) -> None:
@@ -390,9 +417,7 @@ async def test_stuck_clients_do_not_hold_up_the_end(data_dir: Path) -> None:
         stuck = await WireClient.open(server.socket_path)
         methods = b'{"jsonrpc":"2.0","id":1,"method":"core.get_methods"}'
         await stuck.send_bytes(client_frame(TEXT, methods) * 100)
-        code, seconds = exit_code_after(server, signal.SIGTERM)
-        assert code == 0
-        assert seconds < 5
+        assert exit_code_after(server, signal.SIGTERM) == 0
         for client in (*silent, stuck):
             client.close()
         for sock in plain:
@@ -407,33 +432,4 @@ async def test_clients_are_told_1012(data_dir: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert (await client.receive_close())[0] == 1012
         client.close()
-        assert server.process.wait(20) == 0
-
-
-def test_running_job_is_given_its_grace_and_its_end_is_kept(data_dir: Path) -> None:
-    """A job that ends in time is a success, after the restart too."""
-    with ServerProcess(data_dir) as server:
-        call = ("call", "demo.sleep", "1.5", "1")
-        with subprocess.Popen(
-            [sys.executable, "-m", "middlewared.cli", *call],
-            env=os.environ | {"MIDDLEWARED_DATA_DIR": str(data_dir)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as caller:
-            wait_state(server, "RUNNING")
-            assert server.stop() == 0
-            caller.wait(20)
-        server.start()
-        assert wait_state(server, "SUCCESS")
-
-
-def wait_state(server: ServerProcess, state: str) -> bool:
-    """Ask until the only job of this kind has a state."""
-    end = time.monotonic() + 20
-    query = '[["method", "=", "demo.sleep"]]'
-    while time.monotonic() < end:
-        text = server.command("call", "core.get_jobs", query, "--json").stdout
-        jobs = msgspec.json.decode(text)
-        if jobs and jobs[-1]["state"] == state:
-            return True
-    raise AssertionError(f"no job is {state}")
+        assert server.process.wait(PROMPT) == 0

@@ -447,12 +447,14 @@ def test_interrupt(server: ServerProcess, client: Client) -> None:
 def test_job_ls(server: ServerProcess, client: Client) -> None:
     """Jobs are listed newest first, filtered by state and method, up to a limit."""
     ids = [client.start("demo.noop", n).id for n in range(3)]
-    client.start("demo.fail", "boom")
+    for _ in (failing := client.start("demo.fail", "boom")):
+        pass
     jobs = document(server, "job", "ls", "--method", "demo.noop", "--limit", "3")
     assert [one["id"] for one in jobs] == ids[::-1]
-    for one in document(server, "job", "ls", "--state", "failed", "--method", "demo.*"):
-        assert one["state"] == "FAILED"
-        assert one["method"].startswith("demo.")
+    failed = document(server, "job", "ls", "--state", "failed", "--method", "demo.*")
+    assert failed[0]["id"] == failing.id
+    assert {one["state"] for one in failed} == {"FAILED"}
+    assert all(one["method"].startswith("demo.") for one in failed)
     everything = document(server, "job", "ls", "--all")
     assert [one["id"] for one in everything] == sorted(
         (one["id"] for one in everything), reverse=True

@@ -1,4 +1,4 @@
-"""The rivals of the RPC benchmark, each a small server of its own: ``servers.py NAME``."""
+"""The rivals of the RPC benchmark: ``servers.py NAME`` serves one of them."""
 
 import asyncio
 import contextlib

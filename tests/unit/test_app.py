@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -338,6 +336,30 @@ class TestServe:
         with pytest.raises(PluginError, match="'tx' failed to start"):
             await app.serve(lambda server: None)
 
+    async def test_two_errors_come_out_together(self, tmp_path: Path) -> None:
+        """When a plugin fails while another error passes by, none of them is lost."""
+        plugin = Plugin("tx")
+
+        @plugin.lifespan
+        @contextlib.asynccontextmanager
+        async def start(ctx: Context) -> AsyncIterator[None]:
+            async with anyio.create_task_group() as group:
+                yield
+                group.start_soon(fail, ValueError("one"))
+                group.start_soon(fail, KeyError("two"))
+
+        async def fail(exc: Exception) -> None:
+            raise exc
+
+        async def run() -> None:
+            async with made(tmp_path, plugin).started():
+                pass
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await run()
+        assert caught.group_contains(ValueError, match="one")
+        assert caught.group_contains(KeyError, match="two")
+
     async def test_ready_lines(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -376,23 +398,6 @@ async def test_public_address_without_tls(tmp_path: Path, listen: str) -> None:
     app = made(tmp_path, listen="0.0.0.0:0", behind_proxy=True)
     app.shutdown.request(1.0)
     await app.serve(lambda server: None)
-
-
-def test_program_that_cannot_start(tmp_path: Path) -> None:
-    """It says why in one sentence, without a traceback, and exits with 2."""
-    (tmp_path / "middlewared.db").mkdir()
-    ended = subprocess.run(
-        [sys.executable, "-m", "middlewared.cli", "serve", "--data-dir", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ended.returncode == 2
-    assert ended.stderr == (
-        f"middlewared: database '{tmp_path}/middlewared.db': "
-        "unable to open database file\n"
-    )
 
 
 async def test_shutdown_before_ready_is_kept(tmp_path: Path) -> None:

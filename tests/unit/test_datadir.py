@@ -50,8 +50,13 @@ def test_lock_does_not_pass_to_children(tmp_path: Path) -> None:
     """A child that outlives the server does not keep the directory."""
     with locked_data_dir(tmp_path):
         child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+            [sys.executable, "-c", "print(flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
         )
+        assert child.stdout is not None
+        child.stdout.readline()
     try:
         with locked_data_dir(tmp_path):
             pass

@@ -1,6 +1,8 @@
 """From a message to a handler, and from its outcome to the answer."""
 
 import asyncio
+import os
+import random
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -321,7 +323,7 @@ async def test_batch_of_a_client_that_left_is_run_to_its_end(world: World) -> No
     world.send([{"jsonrpc": "2.0", "method": "wire.threaded"}] * 25)
     world.session.close()
     with anyio.fail_after(20):
-        while len(threads) < before + 25:
+        while len(threads) < before + 25:  # noqa: ASYNC110 - nobody is told
             await anyio.sleep(0.01)
     assert len(threads) == before + 25
 
@@ -351,6 +353,79 @@ async def test_traceback_goes_to_full_admins_only(world: World) -> None:
             assert list(data["trace"]) == ["class", "formatted", "repr"]
             assert (data["trace"]["formatted"] is not None) is shown
             assert ("Traceback" in str(data)) is shown
+
+
+# Whatever comes.
+
+SEEDS = [
+    b'{"jsonrpc":"2.0","id":1,"method":"core.ping"}',
+    b'{"jsonrpc":"2.0","id":"a","method":"wire.at_once","params":[1,"x",null]}',
+    b'{"jsonrpc":"2.0","id":2.5,"method":"wire.soon","params":{"value":{"a":[1]}}}',
+    b'{"jsonrpc":"2.0","method":"wire.at_once","params":[{"$date":1}]}',
+    b'[{"jsonrpc":"2.0","id":1,"method":"core.ping"},{"jsonrpc":"2.0","id":2}]',
+    b'[1,{"jsonrpc":"2.0","method":"core.ping"},[],{"result":1,"id":3}]',
+    b'{"jsonrpc":"2.0","id":null,"method":"core.set_options","params":[{}]}',
+    b'{"jsonrpc":"2.0","id":4,"method":"core.subscribe","params":["x:{}"]}',
+]
+CRUMBS = [
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\\",
+    b"\\u",
+    b"$",
+    b"0",
+    b"-",
+    b"e9",
+]
+
+
+def mutate(chance: random.Random) -> bytes:
+    """Break a message a little."""
+    raw = bytearray(chance.choice(SEEDS))
+    for _ in range(chance.randrange(1, 5)):
+        place = chance.randrange(len(raw) + 1)
+        match chance.randrange(4):
+            case 0:
+                del raw[place : place + chance.randrange(1, 6)]
+            case 1:
+                raw[place:place] = chance.choice(CRUMBS)
+            case 2:
+                raw[place:place] = bytes(raw[place : place + chance.randrange(1, 30)])
+            case _:
+                raw[place : place + 1] = bytes([chance.randrange(32, 127)])
+    return bytes(raw)
+
+
+def check_answer(answer: Any) -> None:
+    """Check one response (JSON-RPC 2.0, section 5)."""
+    assert set(answer) in ({"jsonrpc", "result", "id"}, {"jsonrpc", "error", "id"})
+    assert answer["jsonrpc"] == "2.0"
+    assert not isinstance(answer["id"], (bool, list, dict))
+    if "error" in answer:
+        assert answer["error"]["code"] in {-32700, -32600, -32601, -32602, -32001}
+
+
+async def test_whatever_comes_is_answered_as_the_specification_says(
+    world: World,
+) -> None:
+    """Nothing that a client sends raises, and there is one answer at most."""
+    chance = random.Random(11)  # noqa: S311 - the same messages every time
+    for _ in range(100_000 if os.environ.get("SOAK") else 4000):
+        raw = mutate(chance)
+        world.send(raw)
+        while world.session.calls:  # noqa: ASYNC110 - every call ends by itself
+            await anyio.lowlevel.checkpoint()
+        assert len(world.outlet.answers) <= 1, raw
+        for answer in world.outlet.answers:
+            assert answer != [], raw
+            for element in answer if isinstance(answer, list) else [answer]:
+                check_answer(element)
+        world.outlet.answers.clear()
 
 
 # Calls from inside.

@@ -94,6 +94,10 @@ class Name(str):
     __slots__ = ()
 
 
+class Moment(dt.datetime):
+    """A datetime of somebody's own, as pandas has."""
+
+
 class Ratio(float):
     """A float of somebody's own, as numpy has."""
 
@@ -220,6 +224,7 @@ class TestEncode:
             ({Level.HIGH: 1, "b": 2, 5: 3}, b'{"3":1,"b":2,"5":3}'),
             (Name("ann"), b'"ann"'),
             (Ratio(0.5), b"0.5"),
+            (Moment(1970, 1, 1, tzinfo=UTC), b'{"$date":0}'),
             (uuid.UUID(int=1), b'"00000000-0000-0000-0000-000000000001"'),
             (dt.timedelta(seconds=1), b'"PT1S"'),
             (2**80, b"1208925819614629174706176"),

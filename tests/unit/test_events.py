@@ -1,6 +1,5 @@
 """Events: encoded once, framed once per view, sent to who may see."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -34,15 +33,17 @@ class Listener(Subscriber):
 
     def messages(self) -> list[Any]:
         """What the frames say."""
-        return [msgspec.json.decode(frame[frame.index(b"{") :]) for frame in self.frames]
+        return [
+            msgspec.json.decode(frame[frame.index(b"{") :]) for frame in self.frames
+        ]
 
 
 @pytest.fixture
-def bus() -> Iterator[EventBus]:
+def bus() -> EventBus:
     bus = EventBus()
     access = Access(authenticated=True)
     bus.collections["things"] = Collection("things", dict, access, "Things.")
-    yield bus
+    return bus
 
 
 ADMIN = who("admin", 1, "FULL_ADMIN")
@@ -55,7 +56,7 @@ def test_notification_has_the_members_of_the_protocol() -> None:
     """Protocol page, section 4."""
     listener = Listener(ADMIN)
     listener.send_event(Event("things", "added", 7, b'{"a":1}'))
-    listener.send_event(Event("thi\"ngs", "removed", "k", None))
+    listener.send_event(Event('thi"ngs', "removed", "k", None))
     assert listener.messages() == [
         {
             "jsonrpc": "2.0",

@@ -43,6 +43,10 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True):
     a: int
 
 
+NUMBERS: dict[str, int] = {}
+ONE = Secret(1)
+
+
 async def nothing(ctx: Context) -> None: ...
 async def any_(ctx: Context, x: Any, y: Any = None) -> None: ...
 async def number(ctx: Context, x: int, y: int = 5) -> None: ...
@@ -54,8 +58,8 @@ async def limited(
     y: Annotated[float, Meta(ge=0)] = 1.0,
 ) -> None: ...
 async def structs(ctx: Context, x: Lenient, y: Strict | None = None) -> None: ...
-async def lists(ctx: Context, x: list[int], y: dict[str, int] = {}) -> None: ...
-async def secret(ctx: Context, x: Secret[str], y: Secret[int] = Secret(1)) -> None: ...
+async def lists(ctx: Context, x: list[int], y: dict[str, int] = NUMBERS) -> None: ...
+async def secret(ctx: Context, x: Secret[str], y: Secret[int] = ONE) -> None: ...
 async def words(ctx: Context, x: Literal["a", "b"], y: Literal[1, 2] = 1) -> None: ...
 async def times(ctx: Context, x: dt.datetime | None, y: bytes = b"") -> None: ...
 async def keys(
@@ -400,16 +404,15 @@ def test_extra_crosses_the_wire_or_is_described() -> None:
     assert render(CallError("x", 1, float("nan")))["error"]["data"]["extra"] == "nan"
 
 
-def raised(exc: Exception) -> Exception:
-    try:
-        raise exc
-    except Exception as caught:  # noqa: BLE001 - any will do
-        return caught
+def boom() -> None:
+    raise RuntimeError("boom")
 
 
 def test_traceback_is_for_full_admins() -> None:
     """Others get the class and the text."""
-    exc = raised(RuntimeError("boom"))
+    with pytest.raises(RuntimeError) as caught:
+        boom()
+    exc = caught.value
     with_trace = render(exc, trace=True)["error"]["data"]["trace"]
     assert with_trace["class"] == "RuntimeError"
     assert with_trace["formatted"].startswith("Traceback (most recent call last)")

@@ -129,18 +129,18 @@ def test_frame_that_left_is_not_dropped_any_more() -> None:
 
 
 def test_conflated_frames_cost_no_memory() -> None:
-    """A million dropped frames leave nothing behind, whatever the reader takes."""
+    """However many were dropped, they leave nothing behind."""
     queue = SendQueue(ROOMY)
     queue.put(b"x" * 1000)
     tracemalloc.start()
     try:
-        for number in range(100_000):
+        for number in range(20_000):
             queue.put(b"%06d" % number, key="job", importance=NEWEST, behind=True)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert used < 200_000
-    assert take_all(queue) == b"x" * 1000 + b"099999"
+    assert take_all(queue) == b"x" * 1000 + b"019999"
 
 
 def test_queue_at_its_limit_stays_fast() -> None:

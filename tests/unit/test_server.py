@@ -1,8 +1,10 @@
 """The listeners: where they listen, who comes in, what stays behind."""
 
+import contextlib
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -35,12 +37,13 @@ async def test_taken_port_is_a_clear_error() -> None:
 
 async def test_public_address_needs_a_word() -> None:
     """Nobody serves passwords in the clear by mistake."""
-    for listen in ("0.0.0.0:0", "[::]:0"):  # noqa: S104 - that is the point
+    for listen in ("0.0.0.0:0", "[::]:0"):
         with pytest.raises(StartError, match="behind_proxy"):
             async with running_server(listen=listen):
                 pass
-    for word in ("insecure", "behind_proxy"):
-        async with running_server(listen="0.0.0.0:0", **{word: True}) as running:  # noqa: S104
+    words: list[dict[str, Any]] = [{"insecure": True}, {"behind_proxy": True}]
+    for word in words:
+        async with running_server(listen="0.0.0.0:0", **word) as running:
             assert running.url == f"http://127.0.0.1:{running.server.port}"
             address = ("127.0.0.1", running.server.port)
             async with http_client(address) as http:
@@ -49,7 +52,7 @@ async def test_public_address_needs_a_word() -> None:
 
 async def test_unknown_address_is_a_clear_error() -> None:
     """It names what was asked for."""
-    with pytest.raises(StartError, match="cannot listen on 192.0.2.1:0"):
+    with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1:0"):
         async with running_server(listen="192.0.2.1:0", insecure=True):
             pass
 
@@ -164,7 +167,6 @@ async def test_http_answer_in_progress_is_finished_on_the_way_out() -> None:
             await http.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             async with anyio.create_task_group() as group:
                 group.start_soon(running.server.close_connections)
-                try:
+                # An end is no cut: the request had not been read yet.
+                with contextlib.suppress(EOFError):
                     assert (await http.answer()).status in (200, 503)
-                except EOFError:
-                    pass  # the request had not been read yet

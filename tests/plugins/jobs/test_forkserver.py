@@ -2,24 +2,37 @@
 
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import pytest
-from process_table import children_of, is_running, session_of, state_of, wait_ended
+from process_table import (
+    children_of,
+    is_running,
+    session_of,
+    state_of,
+    wait_ended,
+    wait_in_thread,
+    wait_until,
+)
 
-from middlewared_jobs.forkserver import ForkError, Forked, ForkServer
+from middlewared_jobs.forkserver import Forked, ForkError, ForkServer
 from middlewared_jobs.survivors import CHILD_OF, birth_of
 
 PATIENCE = 20.0
 
 
-@pytest.fixture
-async def forks(tmp_path: Path) -> AsyncIterator[ForkServer]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the data directory."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+async def forks(folder: Path) -> AsyncIterator[ForkServer]:
     """Give a fork server, which starts with the first fork."""
-    found = ForkServer(tmp_path)
+    found = ForkServer(folder)
     yield found
     await found.close()
 
@@ -37,7 +50,7 @@ def server_of(forked: Forked) -> int:
 
 
 async def test_children_are_sessions_of_their_own(
-    forks: ForkServer, tmp_path: Path
+    forks: ForkServer, folder: Path
 ) -> None:
     """A child leads its session, has its birth, our mark, a name, and dies first."""
     one, other = await forks.fork(), await forks.fork()
@@ -45,12 +58,19 @@ async def test_children_are_sessions_of_their_own(
     for forked in (one, other):
         assert session_of(forked.pid) == os.getpgid(forked.pid) == forked.pid
         assert birth_of(forked.pid) == forked.birth
-        environment = Path(f"/proc/{forked.pid}/environ").read_bytes()
-        assert f"{CHILD_OF}={tmp_path}".encode() in environment.split(b"\0")
-        # What is inherited holds nothing of this process but the three standard files.
+        environment = read(f"/proc/{forked.pid}/environ").split("\0")
+        assert f"{CHILD_OF}={folder}" in environment
+        comm = f"/proc/{forked.pid}/comm"
+        assert wait_until(lambda comm=comm: read(comm) == "mw-child\n")
+        assert int(read(f"/proc/{forked.pid}/oom_score_adj")) > 0
         forked.sock.close()
         assert await end_of(forked) == -signal.SIGKILL
-    assert session_of(server_of_any(forks)) == server_of_any(forks)
+        forks.reap(forked.pid)
+
+
+def read(path: str) -> str:
+    """Read a text."""
+    return Path(path).read_text()
 
 
 def server_of_any(forks: ForkServer) -> int:
@@ -68,9 +88,7 @@ async def test_the_end_of_a_child_is_told_before_its_number_is_free(
     assert await end_of(forked) == -signal.SIGSEGV
     assert state_of(forked.pid) == "Z"
     forks.reap(forked.pid)
-    with anyio.fail_after(PATIENCE):
-        while state_of(forked.pid) is not None:
-            await anyio.sleep(0.01)
+    assert await wait_in_thread(lambda: state_of(forked.pid) is None)
     forked.sock.close()
 
 
@@ -124,25 +142,29 @@ async def test_an_abandoned_fork_leaves_no_child(forks: ForkServer) -> None:
             await anyio.wait_all_tasks_blocked()
             scope.cancel()
     second = await forks.fork()
-    with anyio.fail_after(PATIENCE):
-        while len(children_of(server_of(second))) > 2:
-            await anyio.sleep(0.01)
+    server = server_of(second)
+    both = {first.pid, second.pid}
+    assert await wait_in_thread(
+        lambda: set(filter(is_running, children_of(server))) == both
+    )
     for forked in (first, second):
         forked.sock.close()
 
 
 async def test_a_refused_fork_is_told(
-    forks: ForkServer, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interpreter that cannot be started, or cannot import us, is an error."""
+    forks = ForkServer(folder)
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", "/nonexistent/python")
         with pytest.raises(ForkError, match="no child process could be started"):
             await forks.fork()
     with monkeypatch.context() as patch:
         patch.setattr("sys.path", ["/nonexistent"])
-        with pytest.raises(ForkError, match="its fork server ended with code 1"):
+        with pytest.raises(ForkError, match="the fork server ended with code 1"):
             await forks.fork()
     forked = await forks.fork()
-    assert isinstance(forked.sock, socket.socket)
+    assert is_running(forked.pid)
     forked.sock.close()
+    await forks.close()

@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from middlewared_jobs.pipe import (
@@ -26,6 +26,7 @@ MESSAGES = st.builds(Begun, st.integers(1, 2**40)) | st.builds(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(MESSAGES, max_size=6), st.data())
 def test_cuts_do_not_matter(
     messages: list[Begun | Returned], data: st.DataObject
