@@ -107,17 +107,22 @@ class ServerProcess:
             text=True,
             env=self._environment,
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        reader = threading.Thread(
+            target=self._read, args=(self.process, self._lines), daemon=True
+        )
+        reader.start()
         self.url = self.wait_line(r"Listening on (\S+)")
         self.port = int(self.url.rpartition(":")[2])
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(
+        self, process: subprocess.Popen[str], lines: queue.Queue[str | None]
+    ) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
                 self.output.append(line)
-                self._lines.put(line)
-        self._lines.put(None)
+                lines.put(line)
+        lines.put(None)
 
     def wait_line(self, pattern: str, seconds: float = START_SECONDS) -> str:
         """Wait for a line of output; give the pattern's group."""

@@ -94,7 +94,6 @@ TOGETHER = {
         "middlewared_jobs.childprocess",
         "middlewared_jobs.dying",
         "middlewared_jobs.place",
-        "middlewared_jobs.processes",
     ),
 }
 TESTED_BY = {name: test for test, names in TOGETHER.items() for name in names}

@@ -132,8 +132,8 @@ async def test_jobs_of_others_are_not_touched(people: People) -> None:
         error = await bob.fail(method, *params)
         assert (error.code, error.errno) == (-32001, errno.EPERM), method
         assert error.reason == "[EPERM] Job is not owned by current session"
-    error = await tail_error(bob, f'job.logs:{{"id":{logged},"offset":0}}')
-    assert error["error"] == errno.EPERM
+    ended = await tail_error(bob, f'job.logs:{{"id":{logged},"offset":0}}')
+    assert ended["error"] == errno.EPERM
     assert (await ann.call("job.get", job))["abort"] is None
     await ann.call("core.job_abort", job)
     assert (await ann.final(job))["state"] == "ABORTED"

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from jobs_wire import Wire, open_wire
-from server_process import ADMIN_PASSWORD, CONFIG, ServerProcess
+from server_process import ADMIN_PASSWORD, ServerProcess
 
 ADMIN = ("admin", ADMIN_PASSWORD)
 ANN = ("ann", "pw")
@@ -75,7 +75,6 @@ class Diary:
         self.path = folder / "diary"
         self.server = ServerProcess(
             folder / "data",
-            config="shutdown_grace = 1\n" + CONFIG,
             arguments=("--plugins-dir", str(self.plugin.parent)),
             environment={"DIARY": str(self.path)},
         )

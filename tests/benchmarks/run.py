@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -114,12 +115,12 @@ async def bench(server: ServerProcess) -> None:
     try:
         for _ in range(ROUNDS):
             pid, url = server.process.pid, server.ws_url
-            ours.append(await measure(pid, lambda u=url: ping_all(u)))
+            ours.append(await measure(pid, partial(ping_all, url)))
             for name, (process, rival) in running.items():
                 rivals[name].append(
-                    await measure(process.pid, lambda u=rival: ping_all(u))
+                    await measure(process.pid, partial(ping_all, rival))
                 )
-            jobs.append(await measure(pid, lambda: run_jobs(server)))
+            jobs.append(await measure(pid, partial(run_jobs, server)))
     finally:
         for process, _ in running.values():
             process.terminate()

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -43,6 +44,11 @@ async def end_of(forked: Forked) -> int | None:
         return await forked.end
 
 
+def is_named_child(comm: str) -> bool:
+    """Tell whether a process goes by the name of a child."""
+    return read(comm) == "mw-child\n"
+
+
 def server_of(forked: Forked) -> int:
     """Give the number of the fork server that made a child."""
     text = Path(f"/proc/{forked.pid}/stat").read_text()
@@ -61,7 +67,7 @@ async def test_children_are_sessions_of_their_own(
         environment = read(f"/proc/{forked.pid}/environ").split("\0")
         assert f"{CHILD_OF}={folder}" in environment
         comm = f"/proc/{forked.pid}/comm"
-        assert wait_until(lambda comm=comm: read(comm) == "mw-child\n")
+        assert wait_until(partial(is_named_child, comm))
         assert int(read(f"/proc/{forked.pid}/oom_score_adj")) > 0
         forked.sock.close()
         assert await end_of(forked) == -signal.SIGKILL
@@ -112,7 +118,7 @@ async def test_signals_to_all_do_not_end_it(forks: ForkServer) -> None:
     server = server_of(forked)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(server, number)
-    assert (await forks.fork()).sock.close() is None
+    (await forks.fork()).sock.close()
     assert is_running(server)
     forked.sock.close()
 

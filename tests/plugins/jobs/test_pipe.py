@@ -33,7 +33,8 @@ def test_cuts_do_not_matter(
 ) -> None:
     """The same messages come out wherever the stream is cut."""
     stream = b"".join(encode(message) for message in messages)
-    frames, found, place = Frames(FromChild, 100), [], 0
+    frames, place = Frames(FromChild, 100), 0
+    found: list[bytes] = []
     while place < len(stream):
         size = data.draw(st.integers(1, len(stream) - place))
         found += map(encode, frames.feed(stream[place : place + size]))

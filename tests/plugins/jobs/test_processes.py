@@ -25,7 +25,11 @@ SECRET = "correct-horse-battery"
 @pytest.fixture(scope="module")
 async def world() -> AsyncIterator[World]:
     """Run a server that the tests of this module share."""
-    settings = {"abort_grace": 0.3, "max_result": 100_000, "process_jobs": 2}
+    settings: dict[str, Any] = {
+        "abort_grace": 0.3,
+        "max_result": 100_000,
+        "process_jobs": 2,
+    }
     async with running_world(PLUGIN, **settings) as world:
         yield world
 
