@@ -17,7 +17,7 @@ from middlewared.context import Announcements, Caller, Context, Services
 from middlewared.database import Database
 from middlewared.datadir import locked_data_dir
 from middlewared.dispatch import Dispatcher
-from middlewared.errors import MiddlewareError, PluginError
+from middlewared.errors import MiddlewareError, PluginError, SettingsError
 from middlewared.events import EventBus
 from middlewared.http import build_http
 from middlewared.loader import find_plugins, in_start_order
@@ -72,6 +72,7 @@ class App:
         """
         with _unwrapped(), locked_data_dir(self.settings.data_path) as data_dir:
             plugins = in_start_order(self._find_plugins())
+            self._check_tables(plugins)
             registry = Registry(plugins)
             async with contextlib.AsyncExitStack() as stack:
                 database = await stack.enter_async_context(
@@ -88,6 +89,15 @@ class App:
         folder = self.settings.plugins_dir
         found = find_plugins(Path(folder).expanduser() if folder else None)
         return [*found, *(self._plugins or ())]
+
+    def _check_tables(self, plugins: Iterable[Plugin]) -> None:
+        known = sorted(plugin.name for plugin in plugins if plugin.settings)
+        for name in self.settings.tables:
+            if name not in known:
+                raise SettingsError(
+                    f"settings have a table {name!r}, expected one of "
+                    f"{', '.join(known)}"
+                )
 
     def _provide(self, registry: Registry, database: Database) -> None:
         services = self.services

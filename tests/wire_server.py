@@ -30,7 +30,7 @@ class WireServer:
     def __init__(self, running: RunningServer) -> None:
         self.running = running
         self.tcp = ("127.0.0.1", running.server.port)
-        self._keys: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -60,16 +60,18 @@ class WireServer:
     async def user(self, *roles: str, **options: Any) -> WireClient:
         """Connect to the port and log in; without roles as a full admin."""
         name = "_".join(roles) or "FULL_ADMIN"
-        if name not in self._keys:
-            call = self.running.context.call
-            await call(
-                "user.create",
-                {"username": name, "roles": list(roles) or ["FULL_ADMIN"]},
-            )
-            key = await call("api_key.create", {"username": name, "name": "wire"})
-            self._keys[name] = key["key"]
         client = await self.anonymous(**options)
-        assert await client.call("auth.login_with_api_key", self._keys[name])
+        if name in self._tokens:
+            assert await client.call("auth.login_with_token", self._tokens[name])
+            return client
+        call = self.running.context.call
+        await call(
+            "user.create", {"username": name, "roles": list(roles) or ["FULL_ADMIN"]}
+        )
+        key = await call("api_key.create", {"username": name, "name": "wire"})
+        assert await client.call("auth.login_with_api_key", key["key"])
+        # Tokens cost no hashing.
+        self._tokens[name] = await client.call("auth.generate_token")
         return client
 
     async def watcher(self, **options: Any) -> WireClient:

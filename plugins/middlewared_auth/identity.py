@@ -7,7 +7,7 @@ from middlewared.clock import Clock
 from middlewared_auth.accounts import Account, Accounts
 from middlewared_auth.keys import ApiKey, ApiKeys
 
-__all__ = ["Identities", "narrow"]
+__all__ = ["LOGIN_ID_BYTES", "Identities", "narrow"]
 
 LOGIN_ID_BYTES = 8
 

@@ -12,6 +12,8 @@ from middlewared.registry import Registry
 from middlewared.schema import params_schema, result_schema
 from middlewared.session import ClientSession, Options
 
+__all__ = ["plugin"]
+
 plugin = Plugin("core")
 
 

@@ -25,6 +25,7 @@ from middlewared_jobs.aborting import Aborting
 from middlewared_jobs.announcer import Announcer, take_progress
 from middlewared_jobs.body import run_body
 from middlewared_jobs.current_job import Job
+from middlewared_jobs.declared import description_of, lock_of, spec_of
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
@@ -46,7 +47,7 @@ from middlewared_jobs.recovery import Recovered, rights_of
 from middlewared_jobs.run import Run
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
-from middlewared_jobs.spec import JobFunction, JobSpec, Kind
+from middlewared_jobs.spec import JobSpec, Kind
 from middlewared_jobs.states import State, check_move
 from middlewared_jobs.store import JobStore
 
@@ -126,8 +127,8 @@ class Jobs:
             raise CallError(
                 f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
             )
-        spec = _spec_of(call.method)
-        lock = None if spec.lock is None else _fill(spec.lock.fill, call.values)
+        spec = spec_of(call.method)
+        lock = lock_of(spec, call.values)
         arguments = ejson.encode(call.values)
         if lock is not None:
             joined = find_to_join(self._queue, call, spec, lock)
@@ -154,7 +155,7 @@ class Jobs:
             method=call.method.name,
             arguments=msgspec.Raw(arguments),
             transient=spec.transient,
-            description=_describe(spec, call.values),
+            description=description_of(spec, call.values),
             abortable=spec.abortable,
             time_created=Date(self._clock.time_ms()),
             credentials=snapshot_credentials(who),
@@ -519,7 +520,7 @@ class Jobs:
             run = self._track(
                 record,
                 method,
-                _spec_of(method),
+                spec_of(method),
                 recovered.values,
                 rights_of(record, self._roles_of(record.owner)),
             )
@@ -570,34 +571,5 @@ class Jobs:
                 await self._idle.wait()
 
 
-def _spec_of(method: Method) -> JobSpec:
-    deferred = method.deferred
-    if not isinstance(deferred, JobFunction):
-        raise CallError(f"{method.name} is no job method", errno.EINVAL)
-    return deferred.spec
-
-
 def _not_written(exc: Exception) -> CallError:
     return CallError(f"The job could not be written: {exc}", errno.EIO)
-
-
-def _fill(fill: Any, values: list[Any]) -> str:
-    try:
-        text: str = fill(values)
-    except Exception as exc:  # noqa: BLE001 - a format of the author's, on any value
-        raise CallError(
-            "Error handling job lock. This is most likely caused by invalid call "
-            f"arguments. ({exc})",
-            errno.EINVAL,
-        ) from None
-    return text
-
-
-def _describe(spec: JobSpec, values: list[Any]) -> str | None:
-    if spec.description is None:
-        return None
-    try:
-        return spec.description.fill(values)
-    except Exception:
-        logger.exception("the description of a job could not be made")
-        return None

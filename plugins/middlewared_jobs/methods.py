@@ -26,7 +26,7 @@ from middlewared_jobs.spec import as_helper, job
 from middlewared_jobs.states import State
 from middlewared_jobs.views import ITEM, RECORD
 
-__all__ = ["add_methods"]
+__all__ = ["add_methods", "find_job"]
 
 DOWNLOAD_SECONDS = 300
 MAX_READ = 1 << 20

@@ -98,7 +98,7 @@ class Processes:
         self._forking -= 1
         self._children.add(child)
         self._tasks.start(self._forget_gone(child), name=f"watch of child {child.pid}")
-        self._keep(child)
+        self._keep(child, new=True)
 
     async def _make(self) -> ChildProcess:
         """Make a child that has imported what earlier jobs needed.
@@ -126,15 +126,17 @@ class Processes:
             run = next(iter(self._waiting))
             self._waiting.pop(run)(WorkerLost(str(exc)))
 
-    def _keep(self, child: ChildProcess) -> None:
+    def _keep(self, child: ChildProcess, *, new: bool = False) -> None:
         """Give a child to who waits, or keep it for who comes."""
         worn = child.jobs >= self._settings.process_recycle
         if self._closing or worn or not child.fit:
             child.kill()
+            if len(self._waiting) > self._forking:
+                self._start_fork()
         elif self._waiting:
             self._hand_out(child)
         else:
-            self._idle.append(child)
+            self._idle.insert(0 if new else len(self._idle), child)
             seconds = self._settings.process_idle
             self._loop.call_later(seconds, self._trim, child, child.jobs)
 

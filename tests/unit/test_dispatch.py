@@ -418,7 +418,7 @@ async def test_whatever_comes_is_answered_as_the_specification_says(
     for _ in range(100_000 if os.environ.get("SOAK") else 4000):
         raw = mutate(chance)
         world.send(raw)
-        while world.session.calls:  # noqa: ASYNC110 - every call ends by itself
+        while world.session.calls:
             await anyio.lowlevel.checkpoint()
         assert len(world.outlet.answers) <= 1, raw
         for answer in world.outlet.answers:

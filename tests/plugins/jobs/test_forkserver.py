@@ -74,6 +74,11 @@ async def test_children_are_sessions_of_their_own(
         forks.reap(forked.pid)
 
 
+def is_named(pid: int, name: str) -> bool:
+    """Tell whether a process shows this name."""
+    return read(f"/proc/{pid}/comm") == f"{name}\n"
+
+
 def read(path: str) -> str:
     """Read a text."""
     return Path(path).read_text()

@@ -44,7 +44,7 @@ async def admin(world: World) -> AsyncIterator[Wire]:
 async def hold(wire: Wire, path: Path, how: str = "sleep", name: str = "x") -> int:
     """Start a job that goes on until it is ended; wait until it does."""
     number = await wire.start("p.hold", str(path), how, name)
-    assert await wait_in_thread(path.exists)
+    assert await wait_in_thread(path.exists), await wire.call("job.get", number)
     return number
 
 
