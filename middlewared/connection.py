@@ -30,6 +30,8 @@ from middlewared.settings import Settings
 
 __all__ = ["Connection", "Gate", "Handler"]
 
+logger = logging.getLogger(__name__)
+
 #: Bytes in the transport beyond which frames wait in our queue.
 TRANSPORT_HIGH = 64 * 1024
 TRANSPORT_LOW = 16 * 1024
@@ -217,7 +219,7 @@ class Connection(asyncio.Protocol):
     def abort(self, why: str) -> None:
         """Disconnect at once, without a handshake."""
         if self._transport is not None and not self._transport.is_closing():
-            logging.getLogger(__name__).warning(
+            logger.warning(
                 "disconnected %s: %s", self.origin.address or "unix socket", why
             )
         self._deaf = True
@@ -347,8 +349,13 @@ class Connection(asyncio.Protocol):
                     CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}"
                 )
                 return
-        if self.session is not None:
+        if self.session is None:
+            return
+        try:
             self.gate.handler.receive(self.session, data)
+        except Exception:
+            logger.exception("a message could not be handled")
+            self._fail(CloseCode.INTERNAL_ERROR, "The message could not be handled")
 
     def _fail(self, code: int, reason: str) -> None:
         self._deaf = True

@@ -1,11 +1,16 @@
 """Fixtures of all tests: the real program in a process of its own."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from programs import missing_programs
 from server_process import ServerProcess
+
+# A shell that runs us in the background ignores Ctrl-C, and what we start inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

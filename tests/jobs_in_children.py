@@ -162,6 +162,13 @@ BADLY: dict[str, Callable[[], object]] = {
 }
 
 
+def _note(path: str, text: str) -> None:
+    """Write a file that is whole as soon as it is there."""
+    part = Path(path + ".part")
+    part.write_text(text)
+    part.rename(path)
+
+
 @plugin.method(roles=USERS)
 @job(process=True, logs=True)
 def given(job: Job) -> Given:
@@ -329,14 +336,14 @@ def hold(job: Job, path: str, how: str = "sleep", name: str = "x") -> str:
 
     *how* says what it does meanwhile, and whether it listens.
     """
-    Path(path).write_text(str(os.getpid()))
+    _note(path, str(os.getpid()))
     deadline = time.monotonic() + SECONDS
     try:
         while time.monotonic() < deadline:
             HOLDS[how](job)
     except JobAborted:
         if how == "clean":
-            Path(path).write_text("cleaned")
+            _note(path, "cleaned")
         raise
     return "not ended"
 
@@ -386,7 +393,5 @@ def family(job: Job, path: str) -> None:
         time.sleep(SECONDS)
         os._exit(0)
     found += [str(forked), str(os.getpid())]
-    part = Path(path + ".part")
-    part.write_text(" ".join(found))
-    part.rename(path)
+    _note(path, " ".join(found))
     time.sleep(SECONDS)

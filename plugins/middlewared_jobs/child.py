@@ -31,7 +31,7 @@ from middlewared_jobs.announcer import sendable_progress
 from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.dying import set_name
-from middlewared_jobs.joblog import JobLog
+from middlewared_jobs.joblog import JobLog, make_silent
 from middlewared_jobs.outcome import EncodedResult, encode_result
 from middlewared_jobs.pipe import (
     Begun,
@@ -61,7 +61,7 @@ EXIT_NO_PIPE = 117
 #: Seconds between two updates of progress.
 UPDATE_SECONDS = 0.05
 #: Seconds between two tries to raise in the body, while it is in code of ours.
-PRESS_SECONDS = 0.01
+PRESS_SECONDS = 0.005
 #: Bytes of an order, besides those that every frame may have.
 MAX_ORDER = 64 * 2**20
 BLOCK = 1 << 16
@@ -376,9 +376,11 @@ class Child:
         job = Job(_record_of(order), context, self._changed)
         if order.logs_path is not None:
             log = JobLog(Path(order.logs_path), secret_texts(values))
-            log.logger.addFilter(self._check_line)
             job._open_log(log)
             place.redirect(log.file.fileno())
+        else:
+            job.log = make_silent()
+        job.log.addFilter(self._check_line)
         self._job = job
         self._pipe.send(Begun(order.id))
         return method, method.params.call(method.handler, job, values)

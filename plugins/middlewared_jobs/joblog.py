@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from middlewared_jobs.masking import Masker, MaskingPipe
 
-__all__ = ["SILENT", "JobLog", "excerpt", "log_size", "read_chunk"]
+__all__ = ["SILENT", "JobLog", "excerpt", "log_size", "make_silent", "read_chunk"]
 
 EDGE_LINES = 10
 MAX_LINE = 1024
@@ -75,14 +75,15 @@ class JobLog:
         self._text.close()
 
 
-def _make_silent() -> logging.Logger:
+def make_silent() -> logging.Logger:
+    """Make a logger that drops everything."""
     logger = logging.Logger("job without a log")  # noqa: LOG001 - known to nobody else
     logger.addHandler(logging.NullHandler())
     return logger
 
 
 #: The logger of jobs without a log: it drops everything.
-SILENT = _make_silent()
+SILENT = make_silent()
 
 
 def log_size(path: Path) -> int:

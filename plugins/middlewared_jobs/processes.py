@@ -131,7 +131,9 @@ class Processes:
         worn = child.jobs >= self._settings.process_recycle
         if self._closing or worn or not child.fit:
             child.kill()
-            if len(self._waiting) > self._forking:
+            if new:
+                self._refuse(ForkError(f"child process {child.pid} ended at once"))
+            elif len(self._waiting) > self._forking:
                 self._start_fork()
         elif self._waiting:
             self._hand_out(child)

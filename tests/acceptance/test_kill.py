@@ -119,17 +119,23 @@ def test_kill_under_load_loses_nothing(tmp_path: Path) -> None:
 
 def _check(server: ServerProcess, known: set[int], tally: Path) -> None:
     jobs: dict[int, str] = {}
+    select = ["id", "state", "exc_info", "time_finished"]
     while True:
         above = max(jobs, default=0)
-        options = {"select": ["id", "state"], "limit": 1000}
+        options = {"select": select, "limit": 1000}
         page = call(server, "core.get_jobs", [["id", ">", above]], options)
         if not page:
             break
         jobs |= {job["id"]: job["state"] for job in page}
+        for job in page:
+            assert job["time_finished"], "a job is left without an end"
+            if job["state"] == "FAILED":
+                assert job["exc_info"]["type"] == "WorkerLost"
     assert known
     assert known <= jobs.keys(), "an acknowledged job is missing"
     lines = tally.read_text().splitlines()
     runs = collections.Counter(int(line.split()[0]) for line in lines)
+    assert {line.split()[1] for line in lines} == {"1"}, "a second attempt"
     assert max(runs.values()) == 1, "a job ran twice"
     assert runs.keys() <= jobs.keys(), "a job ran that is not in the history"
     ended = {number for number, state in jobs.items() if state == "SUCCESS"}

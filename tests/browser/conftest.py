@@ -36,7 +36,7 @@ ARGUMENTS = [
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the Chromium or Chrome of this machine."""
     with sync_playwright() as playwright:
@@ -77,7 +77,7 @@ def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
     assert complaints == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Run one server for all tests that leave it running: starting takes long."""
     folder = tmp_path_factory.mktemp("server")

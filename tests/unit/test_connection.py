@@ -26,6 +26,7 @@ from wire_client import (
 from wire_server import WireServer, wire_server
 
 from middlewared import Context, Plugin
+from middlewared.session import ClientSession
 
 PING_CALL = b'{"jsonrpc":"2.0","id":1,"method":"core.ping"}'
 PONG_ANSWER = b'{"jsonrpc":"2.0","result":"pong","id":1}'
@@ -203,6 +204,20 @@ async def test_message_before_a_close_in_one_piece_is_handled(
     assert noted[-1] == "parting"
 
 
+async def test_many_messages_before_a_close_are_all_handled(
+    server: WireServer,
+) -> None:
+    """However long they take, and although the client is gone by then."""
+    client = await server.anonymous()
+    before = len(noted)
+    note = b'{"jsonrpc":"2.0","method":"wire.note","params":["one of many"]}'
+    await client.send_bytes(
+        client_frame(TEXT, note) * 5000 + client_frame(CLOSE, struct.pack("!H", 1001))
+    )
+    assert await client.receive_close() == (1001, "")
+    assert noted[before:] == ["one of many"] * 5000
+
+
 async def test_message_after_a_close_is_ignored(server: WireServer) -> None:
     """Nothing counts after the close frame (RFC 6455, 1.4)."""
     client = await server.anonymous()
@@ -314,6 +329,27 @@ async def test_garbage_ends_only_its_own_connection(server: WireServer) -> None:
         assert not scope.cancelled_caught
         client.close()
     await check_alive(witness)
+
+
+class Failing:
+    """A handler with a bug."""
+
+    def receive(self, session: ClientSession, raw: bytes) -> None:
+        raise LookupError("a bug")
+
+
+async def test_bug_outside_of_a_call_closes_1011() -> None:
+    """One connection ends, with a code that says whose fault it was."""
+    async with wire_server() as other:
+        client, witness = await other.anonymous(), await other.anonymous()
+        listeners = other.running.server
+        kept, listeners.handler = listeners.handler, Failing()
+        await client.send_text(PING_CALL)
+        await client.send_text(PING_CALL)
+        assert (await client.receive_close())[0] == 1011
+        await client.wait_end()
+        listeners.handler = kept
+        await check_alive(witness)
 
 
 # Sizes.

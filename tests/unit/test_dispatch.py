@@ -410,6 +410,7 @@ def check_answer(answer: Any) -> None:
         assert answer["error"]["code"] in {-32700, -32600, -32601, -32602, -32001}
 
 
+@pytest.mark.timeout(600)
 async def test_whatever_comes_is_answered_as_the_specification_says(
     world: World,
 ) -> None:

@@ -27,7 +27,7 @@ from middlewared.errors import (
 )
 from middlewared.params import Params
 
-EXAMPLES = 5000 if os.environ.get("SOAK") else 150
+EXAMPLES = 3000 if os.environ.get("SOAK") else 150
 
 # The two ways of reading a request, held against each other.
 
@@ -202,6 +202,7 @@ def requests(draw: st.DrawFn) -> bytes:
     return raw
 
 
+@pytest.mark.timeout(600)
 @given(requests())
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_both_ways_give_the_same_answer(raw: bytes) -> None:
@@ -213,6 +214,7 @@ def test_both_ways_give_the_same_answer(raw: bytes) -> None:
     check_same(raw)
 
 
+@pytest.mark.timeout(600)
 def test_both_ways_decode_params_alike() -> None:
     """By position and by name, with values of all kinds."""
     chance = random.Random(2)  # noqa: S311 - the same requests every time

@@ -26,7 +26,7 @@ SECRET = "correct-horse-battery"
 async def world() -> AsyncIterator[World]:
     """Run a server that the tests of this module share."""
     settings: dict[str, Any] = {
-        "abort_grace": 0.3,
+        "abort_grace": 2.0,
         "max_result": 100_000,
         "process_jobs": 2,
     }
