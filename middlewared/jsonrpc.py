@@ -161,7 +161,7 @@ class _Signature(inspect.Signature):
     target: Target
 
     def bind(  # type: ignore[override]  # nobody asks it for BoundArguments
-        self, /, description: Description, *args: Any, **named: Any
+        self, description: Description, /, *args: Any, **named: Any
     ) -> None:
         try:
             description.values = self.target.bind(list(args), named)
@@ -177,7 +177,7 @@ class _Signature(inspect.Signature):
 def _described(target: Target) -> Callable[..., Any]:
     """Make what jsonrpcserver calls: it notes the call and runs nothing."""
 
-    def describe_call(description: Description, *args: Any, **named: Any) -> Any:
+    def describe_call(description: Description, /, *args: Any, **named: Any) -> Any:
         return Success()
 
     signature = _Signature()
