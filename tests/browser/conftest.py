@@ -33,7 +33,7 @@ ARGUMENTS = [
 ]
 
 # Tests and server share two cores with the browser.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """Open a window without a past: no session, no cache."""
     context = browser.new_context(viewport={"width": 1360, "height": 820})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()
 
