@@ -250,6 +250,7 @@ class Child:
         match message:
             case Setup():
                 self._setup = message
+                logging.getLogger().setLevel(message.settings.log_level.upper())
                 self._orders.put(message)
             case Order():
                 self._orders.put(message)

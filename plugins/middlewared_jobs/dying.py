@@ -6,10 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-__all__ = ["die_first", "die_with_parent", "set_name"]
+__all__ = ["adopt_orphans", "die_first", "die_with_parent", "set_name"]
 
 _SET_DEATH_SIGNAL = 1
 _SET_NAME = 15
+_SET_CHILD_SUBREAPER = 36
 #: Of 1000: how much sooner than others a child is killed when memory runs out.
 OOM_SCORE = "500"
 
@@ -29,6 +30,11 @@ def die_with_parent(parent: int) -> None:
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes below this one whose own parent has ended."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def die_first() -> None:

@@ -25,7 +25,12 @@ import anyio.to_thread
 import msgspec
 
 from middlewared_jobs import child
-from middlewared_jobs.dying import die_first, die_with_parent, set_name
+from middlewared_jobs.dying import (
+    adopt_orphans,
+    die_first,
+    die_with_parent,
+    set_name,
+)
 from middlewared_jobs.survivors import CHILD_OF, birth_of
 
 __all__ = ["ForkError", "ForkServer", "Forked", "main"]
@@ -273,8 +278,10 @@ class _Forks:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        #: Number of the request that made each.
+        #: Number of the request that made each child that runs.
         self._children: dict[int, int] = {}
+        #: Those and the zombies of which the server may still know.
+        self._kept: set[int] = set()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
 
@@ -318,6 +325,7 @@ class _Forks:
             return False
         if pid:
             self._children[pid] = number
+            self._kept.add(pid)
             return False
         os.setsid()
         die_with_parent(parent)
@@ -342,8 +350,18 @@ class _Forks:
                 exited = found.si_code == os.CLD_EXITED
                 status = found.si_status if exited else -found.si_status
                 self._send(Ended(number, pid, status))
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Reap what children left behind: not every machine has an init that does."""
+        with contextlib.suppress(OSError):  # not on Linux
+            text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+            for pid in {int(word) for word in text.split()} - self._kept:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
 
     def _reap(self, pid: int) -> None:
+        self._kept.discard(pid)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
@@ -366,6 +384,7 @@ def main(descriptor: int, parent: int) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     set_name("mw-forkserver")
+    adopt_orphans()
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

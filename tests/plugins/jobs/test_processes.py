@@ -13,7 +13,13 @@ import pytest
 from jobs_in_children import RAISED
 from jobs_stage import USERS, World, running_world
 from jobs_wire import Wire
-from process_table import children_of, is_running, wait_ended, wait_in_thread
+from process_table import (
+    children_of,
+    is_running,
+    state_of,
+    wait_ended,
+    wait_in_thread,
+)
 
 from middlewared import Plugin
 from middlewared_jobs import Job, job
@@ -26,7 +32,7 @@ SECRET = "correct-horse-battery"
 async def world() -> AsyncIterator[World]:
     """Run a server that the tests of this module share."""
     settings: dict[str, Any] = {
-        "abort_grace": 2.0,
+        "abort_grace": 1.0,
         "max_result": 100_000,
         "process_jobs": 2,
     }
@@ -275,7 +281,10 @@ async def test_an_aborted_body_may_clean(admin: Wire, tmp_path: Path) -> None:
 
 
 async def test_abort_ends_the_whole_family(admin: Wire, tmp_path: Path) -> None:
-    """What the body started dies, though it ignores SIGTERM or has its own group."""
+    """What the body started dies, though it ignores SIGTERM or has its own group.
+
+    Not even zombies are left.
+    """
     path = tmp_path / "family"
     number = await admin.start("p.family", str(path))
     assert await wait_in_thread(path.exists)
@@ -284,6 +293,7 @@ async def test_abort_ends_the_whole_family(admin: Wire, tmp_path: Path) -> None:
     await admin.call("core.job_abort", number)
     assert (await admin.final(number))["state"] == "ABORTED"
     assert not any(map(is_running, pids))
+    assert await wait_in_thread(lambda: not any(map(state_of, pids)))
 
 
 # The pool.
