@@ -214,8 +214,9 @@ def _checked(value: Any, kind: Any, name: str) -> Any:
     try:
         return _convert(value, kind)
     except _UNFIT as exc:
-        with contextlib.suppress(*_UNFIT):
-            return _convert(_with_dates(value), kind)
+        if "got `datetime`" in str(exc):
+            with contextlib.suppress(*_UNFIT):
+                return _convert(_with_dates(value), kind)
         raise ValidationErrors([_mistake(exc, name)]) from None
 
 

@@ -14,7 +14,7 @@ from wire_client import WireClient
 from wire_server import WireServer, wire_server
 
 #: Bytes of a message; small, so that huge params are sent in no time.
-LIMIT = 2 * 2**20 if os.environ.get("SOAK") else 64 * 2**10
+LIMIT = 2**19 if os.environ.get("SOAK") else 64 * 2**10
 #: What may be answered (protocol page, 1.5).
 CODES = {-32602, -32001, -32000, -32603}
 KEYS = {"error", "errname", "reason", "trace", "extra"}
@@ -195,7 +195,7 @@ async def server() -> AsyncIterator[WireServer]:
     async with wire_server(
         max_message=LIMIT,
         login_attempts=10**6,
-        tables={"auth": {"failure_delay": 0.001}},
+        tables={"auth": {"failure_delay": 0.001}, "jobs": {"transient_ttl": 3600.0}},
     ) as running:
         yield running
 

@@ -157,6 +157,7 @@ BAD_SETTINGS = {
     "out of range": ("max_calls = 0", ["max_calls"]),
     "unknown in a table": ("[auth]\nfailure_delai = 1.0", ["auth", "failure_delai"]),
     "wrong type in a table": ('[jobs]\nasync_jobs = "x"', ["jobs", "async_jobs"]),
+    "table of no plugin": ("[nothing]\nx = 1", ["nothing"]),
     "no TOML": ("max_calls = ", ["settings file"]),
     "bad address": ('listen = "nonsense"', ["listen", "nonsense", "HOST:PORT"]),
     "bad port": ('listen = "127.0.0.1:99999"', ["listen", "99999", "HOST:PORT"]),
