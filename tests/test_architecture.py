@@ -79,10 +79,7 @@ TOGETHER = {
         "middlewared_jobs.outcome",
     ),
     "plugins/jobs/test_locks.py": ("middlewared_jobs.joining",),
-    "plugins/jobs/test_log_wire.py": (
-        "middlewared_jobs.download",
-        "middlewared_jobs.tail",
-    ),
+    "plugins/jobs/test_log_wire.py": ("middlewared_jobs.tail",),
     "plugins/jobs/test_progress_events.py": ("middlewared_jobs.current_job",),
     "plugins/jobs/test_queries.py": ("middlewared_jobs.methods",),
     "plugins/jobs/test_recovery.py": (

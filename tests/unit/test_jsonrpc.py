@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from middlewared import CallError, Context, Secret, ValidationError, jsonrpc
+from middlewared import CallError, Context, Date, Secret, ValidationError, jsonrpc
 from middlewared.errors import (
     InternalError,
     InvalidParams,
@@ -232,10 +232,8 @@ def test_both_ways_decode_params_alike() -> None:
             ]
         )
         number = chance.choice(["1", "null", '"a"', first])
-        check_same(
-            f'{{"jsonrpc":"2.0","method":"{name}","params":{params},'
-            f'"id":{number}}}'.encode()
-        )
+        raw = f'{{"jsonrpc":"2.0","method":"{name}","params":{params},"id":{number}}}'
+        check_same(raw.encode())
 
 
 @pytest.mark.parametrize(
@@ -252,6 +250,48 @@ def test_plain_requests_take_the_fast_way(raw: bytes) -> None:
     """Else the property would hold for want of anything to compare."""
     assert read_fast(raw) is not None
     check_same(raw)
+
+
+def test_params_of_a_request_are_never_an_invalid_request() -> None:
+    """What does not fit is -32602, whatever it is."""
+    for name in METHODS:
+        for text in VALUES:
+            for params in (f"[{text}]", f'{{"x":{text}}}', f"[1,{text}]"):
+                raw = f'{{"jsonrpc":"2.0","method":"{name}","params":{params},"id":1}}'
+                error = jsonrpc.describe(raw.encode(), find).error
+                assert not isinstance(error, InvalidRequest), raw
+
+
+async def awkward(
+    ctx: Context, description: str, self: int, named: int = 0, args: int = 0
+) -> None: ...
+
+
+def test_params_may_have_any_name() -> None:
+    """Also those that the code on the way uses itself."""
+    target = Target(Params(awkward))
+    for extra in ("", '"$x":1,'):
+        raw = (
+            f'{{"jsonrpc":"2.0","method":"x","id":1,{extra}'
+            '"params":{"description":"d","self":1,"named":2,"args":3}}'
+        )
+        description = jsonrpc.describe(raw.encode(), lambda _: target)
+        assert description.error is None
+        assert description.values == ["d", 1, 2, 3]
+
+
+def test_dates_are_decoded_to_what_the_method_asks_for() -> None:
+    """A time of Python, or the wire's own form."""
+
+    async def handler(ctx: Context, a: dt.datetime, b: Date, c: list[Date]) -> None: ...
+
+    target = Target(Params(handler))
+    raw = (
+        b'{"jsonrpc":"2.0","method":"x","id":1,'
+        b'"params":[{"$date":1},{"$date":2},[{"$date":3}]]}'
+    )
+    found = jsonrpc.describe(raw, lambda _: target).values
+    assert found == [dt.datetime.fromtimestamp(0.001, dt.UTC), Date(2), [Date(3)]]
 
 
 # The parts.

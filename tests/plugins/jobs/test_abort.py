@@ -150,33 +150,29 @@ async def aborted(world: World, wire: Wire) -> int:
     return number
 
 
-@pytest.mark.parametrize("number", [77, 0, -1, 2**40])
-@pytest.mark.parametrize(
-    "method", ["core.job_abort", "job.abort", "job.get", "core.job_wait"]
-)
-async def test_unknown_ids_are_named(admin: Wire, method: str, number: int) -> None:
+BY_ID = ["core.job_abort", "job.abort", "job.get", "core.job_wait"]
+
+
+@pytest.mark.parametrize("method", BY_ID)
+async def test_unknown_ids_are_named(admin: Wire, method: str) -> None:
     """An id that names no job is -32602, with the text of the protocol."""
-    error = await admin.fail(method, number)
-    assert (error.code, error.message, error.errno) == (-32602, "Invalid params", 22)
-    text = f"Job with id {number} does not exist"
-    assert error.data["extra"] == [[None, text, 2]]
+    for number in (77, 0, -1, 2**40):
+        error = await admin.fail(method, number)
+        found = (error.code, error.message, error.errno)
+        assert found == (-32602, "Invalid params", 22)
+        text = f"Job with id {number} does not exist"
+        assert error.data["extra"] == [[None, text, 2]]
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**100])
-@pytest.mark.parametrize("method", ["core.job_abort", "job.get", "core.job_wait"])
-async def test_impossible_ids_are_refused(
-    admin: Wire, method: str, number: int
-) -> None:
-    """An id beyond every integer of the database is an error of the caller."""
-    error = await admin.fail(method, number)
-    assert error.code == -32602
-
-
-@pytest.mark.parametrize("number", ["1", None, 1.5, True, [1]])
-async def test_ids_of_other_types_are_refused(admin: Wire, number: Any) -> None:
-    """An id is an integer."""
-    error = await admin.fail("core.job_abort", number)
-    assert (error.code, error.data["extra"][0][0]) == (-32602, "id")
+@pytest.mark.parametrize("method", BY_ID)
+async def test_impossible_ids_are_refused(admin: Wire, method: str) -> None:
+    """What cannot be an id is an error of the caller."""
+    for number in (2**63, -(2**63) - 1, 2**100):
+        assert (await admin.fail(method, number)).code == -32602
+    wrong: list[Any] = ["1", None, 1.5, True, [1]]
+    for value in wrong:
+        error = await admin.fail(method, value)
+        assert (error.code, error.data["extra"][0][0]) == (-32602, "id")
 
 
 async def test_all_waiters_of_an_aborted_job_get_an_error(

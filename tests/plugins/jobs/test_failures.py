@@ -3,12 +3,12 @@
 import asyncio
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 import pytest
-from jobs_stage import USERS, running_world
+from jobs_stage import USERS, World, running_world
 from jobs_wire import Wire, WireError
 
 from middlewared import CallError, Plugin, ValidationError, ValidationErrors
@@ -117,7 +117,11 @@ SETS: dict[str, Callable[[Job], None]] = {
 }
 
 
-FAILING = failing_plugin()
+@pytest.fixture(scope="module")
+async def failing() -> AsyncIterator[World]:
+    """Run one server for all jobs that end badly."""
+    async with running_world(failing_plugin()) as world:
+        yield world
 
 
 async def end_of(wire: Wire, method: str, *params: Any) -> dict[str, Any]:
@@ -129,9 +133,11 @@ async def end_of(wire: Wire, method: str, *params: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("where", ["in_loop", "in_thread"])
 @pytest.mark.parametrize("kind", RAISED)
-async def test_every_exception_ends_the_job(kind: str, where: str) -> None:
+async def test_every_exception_ends_the_job(
+    kind: str, where: str, failing: World
+) -> None:
     """A job fails with whatever its body raises, told in text, traceback and parts."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    async with failing.admin() as wire:
         number = await wire.send(f"f.{where}", [kind])
         final = await wire.final(await wire.started(number))
         assert final["state"] == "FAILED"
@@ -169,10 +175,10 @@ async def test_every_exception_ends_the_job(kind: str, where: str) -> None:
     ],
 )
 async def test_failures_look_as_documented(
-    kind: str, error: str, info: tuple[str, Any, Any]
+    kind: str, error: str, info: tuple[str, Any, Any], failing: World
 ) -> None:
     """Error and parts of a failure are those of the protocol page, 5.5."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    async with failing.admin() as wire:
         final = await end_of(wire, "f.in_loop", kind)
         assert final["error"] == error
         found = final["exc_info"]
@@ -191,16 +197,12 @@ async def test_failures_look_as_documented(
     ],
 )
 async def test_waiters_get_the_same_error(
-    kind: str, code: int, number: int, extra: Any
+    kind: str, code: int, number: int, extra: Any, failing: World
 ) -> None:
-    """The call and `core.job_wait`, early and late, fail as the body did."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    """The call and a later `core.job_wait` fail as the body did."""
+    async with failing.admin() as wire:
         direct = await wire.fail("f.in_loop", kind)
         job = wire.events()[0]["id"]
-        held = await wire.start("t.hold", "g")
-        early = await wire.send("core.job_wait", [held])
-        world.stage.open("g")
-        assert await wire.result(early) == "g"
         late = await wire.fail("core.job_wait", job)
         for error in (direct, late):
             assert (error.code, error.errno, error.data["extra"]) == (
@@ -234,17 +236,17 @@ async def test_early_waiter_gets_the_original_class() -> None:
         assert error["data"]["reason"] == "late"
 
 
-async def test_odd_validation_error_ends_the_job() -> None:
+async def test_odd_validation_error_ends_the_job(failing: World) -> None:
     """An error that holds no text where text belongs still ends its job."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    async with failing.admin() as wire:
         final = await end_of(wire, "f.odd_validation")
         assert final["state"] == "FAILED"
         assert final["exc_info"]["type"] == "VALIDATION"
 
 
-async def test_body_that_cancels_itself_fails() -> None:
+async def test_body_that_cancels_itself_fails(failing: World) -> None:
     """A body that cancels its own task fails; nobody aborted it."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    async with failing.admin() as wire:
         final = await end_of(wire, "f.cancels_itself")
         assert final["state"] == "FAILED"
         assert final["error"]
@@ -252,9 +254,11 @@ async def test_body_that_cancels_itself_fails() -> None:
 
 
 @pytest.mark.parametrize("what", SETS)
-async def test_what_cannot_be_shown_does_not_stop_a_job(what: str) -> None:
+async def test_what_cannot_be_shown_does_not_stop_a_job(
+    what: str, failing: World
+) -> None:
     """Progress that has no form on the wire costs that progress, not the job."""
-    async with running_world(FAILING) as world, world.admin() as wire:
+    async with failing.admin() as wire:
         final = await end_of(wire, "f.sets", what)
         assert (final["state"], final["result"]) == ("SUCCESS", "done")
         assert final["progress"]["extra"] is None

@@ -47,60 +47,60 @@ def params_plugin() -> Plugin:
 PLUGIN = params_plugin()
 
 
-@pytest.mark.parametrize(
-    ("params", "arguments", "result"),
-    [
-        ([1], [1], [1, 2, "x", False, 5]),
-        ([1, 3], [1, 3], [1, 3, "x", False, 5]),
-        ([1, 3, "y", True], [1, 3, "y", True], [1, 3, "y", True, 5]),
-        ([1, 3, "y", True, 9], [1, 3, "y", True, 9], [1, 3, "y", True, 9]),
-        ({"a": 1}, [1], [1, 2, "x", False, 5]),
-        ({"c": "y", "a": 1}, [1, 2, "y"], [1, 2, "y", False, 5]),
-        ({"a": 1, "e": 9}, [1, 2, "x", False, 9], [1, 2, "x", False, 9]),
-        ({"d": True, "a": 4}, [4, 2, "x", True], [4, 2, "x", True, 5]),
-    ],
-)
-async def test_arguments_are_an_array(
-    params: Any, arguments: list[Any], result: list[Any]
-) -> None:
+#: Params, and the arguments and the result that they make.
+TAKEN: list[tuple[Any, list[Any], list[Any]]] = [
+    ([1], [1], [1, 2, "x", False, 5]),
+    ([1, 3], [1, 3], [1, 3, "x", False, 5]),
+    ([1, 3, "y", True], [1, 3, "y", True], [1, 3, "y", True, 5]),
+    ([1, 3, "y", True, 9], [1, 3, "y", True, 9], [1, 3, "y", True, 9]),
+    ({"a": 1}, [1], [1, 2, "x", False, 5]),
+    ({"c": "y", "a": 1}, [1, 2, "y"], [1, 2, "y", False, 5]),
+    ({"a": 1, "e": 9}, [1, 2, "x", False, 9], [1, 2, "x", False, 9]),
+    ({"d": True, "a": 4}, [4, 2, "x", True], [4, 2, "x", True, 5]),
+]
+
+
+async def test_arguments_are_an_array() -> None:
     """Named params take their place, defaults are filled up to the last one given."""
     async with running_world(PLUGIN) as world, world.admin() as wire:
-        final = await wire.final(await wire.started(await wire.send("p.take", params)))
-        assert final["arguments"] == arguments
-        assert final["result"] == result
-        assert final["description"] == (
-            f"Take {result[0]}, {result[1]} and {result[3]}"
-        )
+        for params, arguments, result in TAKEN:
+            number = await wire.send("p.take", params)
+            final = await wire.final(await wire.started(number))
+            assert final["arguments"] == arguments
+            assert final["result"] == result
+            shown = f"Take {result[0]}, {result[1]} and {result[3]}"
+            assert final["description"] == shown
 
 
-@pytest.mark.parametrize(
-    ("params", "attribute", "text"),
-    [
-        ([], "a", "Field required"),
-        ({}, "a", "Field required"),
-        (["one"], "a", "Expected `int`, got `str`"),
-        ([1, None], "b", "Expected `int`, got `null`"),
-        ([1, 2, "x", 0], "d", "Expected `bool`, got `int`"),
-        ({"a": 1, "z": 2}, "z", "Unknown parameter"),
-        ([1, 2, "x", True, 5, 6], "", "Too many arguments (expected 5, found 6)"),
-    ],
-)
+#: Params, and the attribute and text of the error.
+WRONG: list[tuple[Any, str, str]] = [
+    ([], "a", "Field required"),
+    ({}, "a", "Field required"),
+    (["one"], "a", "Expected `int`, got `str`"),
+    ([1, None], "b", "Expected `int`, got `null`"),
+    ([1, 2, "x", 0], "d", "Expected `bool`, got `int`"),
+    ({"a": 1, "z": 2}, "z", "Unknown parameter"),
+    ([1, 2, "x", True, 5, 6], "", "Too many arguments (expected 5, found 6)"),
+]
+
+
 @pytest.mark.parametrize("new_style", [True, False])
-async def test_wrong_params_make_no_job(
-    params: Any, attribute: str, text: str, new_style: bool
-) -> None:
+async def test_wrong_params_make_no_job(new_style: bool) -> None:
     """Params that do not decode are refused in both styles; no id is taken."""
     async with (
         running_world(PLUGIN) as world,
         world.admin(new_style=new_style) as wire,
     ):
-        error = (await wire.answer(await wire.send("p.take", params)))["error"]
-        assert (error["code"], error["message"]) == (-32602, "Invalid params")
-        assert set(error["data"]) == {"error", "errname", "reason", "trace", "extra"}
-        assert error["data"]["error"] == 22
-        ((found, message, number),) = error["data"]["extra"]
-        assert (found, number) == (attribute, 22)
-        assert text in message
+        for params, attribute, text in WRONG:
+            answer = await wire.answer(await wire.send("p.take", params))
+            error = answer["error"]
+            assert (error["code"], error["message"]) == (-32602, "Invalid params")
+            keys = {"error", "errname", "reason", "trace", "extra"}
+            assert set(error["data"]) == keys
+            assert error["data"]["error"] == 22
+            ((found, message, number),) = error["data"]["extra"]
+            assert (found, number) == (attribute, 22)
+            assert text in message
         assert await wire.call("core.get_jobs") == []
         assert await wire.start("t.echo") == 1
 
