@@ -83,10 +83,11 @@ def _who(access: Access) -> str:
         return "For everybody, also before login."
     if access.authenticated:
         return "For every login."
+    admins = "full and read-only admins" if access.read_only else "full admins"
     if not access.roles:
-        return "For full admins."
+        return f"For {admins}."
     roles = " or ".join(f"`{role}`" for role in sorted(access.roles))
-    return f"For {roles}, and full admins."
+    return f"For {roles}, and {admins}."
 
 
 # Methods

@@ -3,7 +3,14 @@
 What a plugin imports is here; everything else is internal.
 """
 
-from middlewared.access import FULL_ADMIN, Access, Audience, Credentials, Origin
+from middlewared.access import (
+    FULL_ADMIN,
+    READONLY_ADMIN,
+    Access,
+    Audience,
+    Credentials,
+    Origin,
+)
 from middlewared.context import Context
 from middlewared.ejson import Date, Secret
 from middlewared.errors import (
@@ -18,6 +25,7 @@ from middlewared.plugin import Plugin
 
 __all__ = [
     "FULL_ADMIN",
+    "READONLY_ADMIN",
     "Access",
     "Audience",
     "CallError",

@@ -8,6 +8,7 @@ from middlewared.errors import CallError, NotAuthenticated
 
 __all__ = [
     "FULL_ADMIN",
+    "READONLY_ADMIN",
     "SYSTEM",
     "Access",
     "Audience",
@@ -16,7 +17,10 @@ __all__ = [
     "not_authorized",
 ]
 
+#: May do everything.
 FULL_ADMIN = "FULL_ADMIN"
+#: May call every method that is declared read-only, and see everything that is shown.
+READONLY_ADMIN = "READONLY_ADMIN"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -59,6 +63,11 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         """Whether everything is allowed."""
         return FULL_ADMIN in self.roles
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether everything may be read: the admin roles."""
+        return FULL_ADMIN in self.roles or READONLY_ADMIN in self.roles
+
     def has_any(self, roles: frozenset[str]) -> bool:
         """Tell whether one of *roles* is held, full admins hold all."""
         return self.full_admin or not self.roles.isdisjoint(roles)
@@ -83,13 +92,20 @@ def not_authorized() -> CallError:
 class Access(msgspec.Struct, frozen=True):
     """What a method or collection asks of a session.
 
-    Without anything it is for full admins; `authenticated` opens it to every login,
-    `public` to all (design, section 8).
+    Without anything it is for full admins (design, section 8).
+
+    Attributes:
+        roles: one of them is needed.
+        authenticated: open to every login.
+        public: open to all.
+        read_only: changes nothing beyond the caller's own connection, so read-only
+            admins may do it too, and it is not audited.
     """
 
     roles: frozenset[str] = frozenset()
     authenticated: bool = False
     public: bool = False
+    read_only: bool = False
 
     def check(self, credentials: Credentials | None) -> None:
         """Let the session pass or say why not.
@@ -102,12 +118,14 @@ class Access(msgspec.Struct, frozen=True):
             return
         if credentials is None:
             raise NotAuthenticated
-        if not (self.authenticated or credentials.has_any(self.roles)):
+        if self.authenticated or credentials.has_any(self.roles):
+            return
+        if not (self.read_only and credentials.reads_all):
             raise not_authorized()
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Who may see one item: its owner, holders of roles, and full admins.
+    """Who may see one item: its owner, holders of roles, and the admins.
 
     Attributes:
         owner: account id; None when no account owns it.
@@ -121,6 +139,6 @@ class Audience(msgspec.Struct, frozen=True):
         """Tell whether a login may see the item; nobody without one may."""
         if credentials is None:
             return False
-        if credentials.has_any(self.roles):
+        if credentials.has_any(self.roles) or credentials.reads_all:
             return True
         return self.owner is not None and self.owner == credentials.account_id

@@ -24,6 +24,7 @@ from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Plugin
 from middlewared.registry import Registry
 from middlewared.server import Server
+from middlewared.sessions import Sessions
 from middlewared.settings import Settings, decode_table
 from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
@@ -106,6 +107,7 @@ class App:
         services.provide(Registry, registry)
         services.provide(Database, database)
         services.provide(Tasks, Tasks())
+        services.provide(Sessions, Sessions())
         services.provide(Startup, Startup())
         services.provide(Shutdown, self.shutdown)
         services.provide(Announcements, Announcements())

@@ -153,6 +153,7 @@ class Plugin:
         roles: Iterable[str] = (),
         authenticated: bool = False,
         public: bool = False,
+        read_only: bool = False,
         immediate: bool = False,
         namespace: str | None = None,
         name: str | None = None,
@@ -166,6 +167,7 @@ class Plugin:
         roles: Iterable[str] = (),
         authenticated: bool = False,
         public: bool = False,
+        read_only: bool = False,
         immediate: bool = False,
         namespace: str | None = None,
         name: str | None = None,
@@ -177,6 +179,8 @@ class Plugin:
             roles: one of them is needed; without any, only full admins may call it.
             authenticated: open to every login.
             public: open to all.
+            read_only: changes nothing beyond the caller's own connection: read-only
+                admins may call it too, and calls are not audited.
             immediate: run without a task; the handler may not suspend.
             namespace: first part of the name, one of the plugin's namespaces.
             name: last part of the name; by default the function's.
@@ -185,7 +189,12 @@ class Plugin:
             PluginError: no docstring, a duplicate, an untyped parameter; with the
                 file and the line.
         """
-        access = Access(frozenset(roles), authenticated=authenticated, public=public)
+        access = Access(
+            frozenset(roles),
+            authenticated=authenticated,
+            public=public,
+            read_only=read_only,
+        )
 
         def declare(declared: F) -> F:
             if isinstance(declared, Deferred):
@@ -241,7 +250,7 @@ class Plugin:
         authenticated: bool = False,
     ) -> None:
         """Declare a collection whose events this plugin publishes."""
-        access = Access(frozenset(roles), authenticated=authenticated)
+        access = Access(frozenset(roles), authenticated=authenticated, read_only=True)
         self.collections.append(Collection(name, item, access, doc))
 
     def source(
@@ -261,7 +270,7 @@ class Plugin:
         Raises:
             PluginError: the generator has no docstring.
         """
-        access = Access(frozenset(roles), authenticated=authenticated)
+        access = Access(frozenset(roles), authenticated=authenticated, read_only=True)
 
         def declare(
             stream: Callable[[Context, Any], AsyncIterator[Any]],

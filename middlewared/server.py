@@ -30,6 +30,7 @@ from middlewared.context import Services
 from middlewared.errors import PortInUse, StartError
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.session import ClientSession
+from middlewared.sessions import Sessions
 from middlewared.settings import Settings
 
 __all__ = ["SOCKET_PATHS", "Server"]
@@ -154,6 +155,7 @@ class Server:
         """Make the session; the unix socket tells who its peer is."""
         self.connections.add(connection)
         session = ClientSession(self._services, connection, origin)
+        self._services.get(Sessions).add(session)
         if origin.uid in (0, os.geteuid()):
             session.login(self._peer_credentials(origin.uid))
         return session
@@ -184,8 +186,10 @@ class Server:
         return Origin(address=address, secure=tls or not _public(address))
 
     def forget(self, connection: Connection) -> None:
-        """Drop a connection that is gone."""
+        """Drop a connection that is gone, and its session."""
         self.connections.discard(connection)
+        if connection.session is not None:
+            self._services.get(Sessions).discard(connection.session)
 
     # Listening.
 

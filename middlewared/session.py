@@ -126,10 +126,13 @@ class ClientSession(Subscriber):
     def login(self, credentials: Credentials | None) -> None:
         """Replace the credentials; None logs out and ends all subscriptions.
 
-        Nothing happens once the client is gone: a login may end after its client.
+        Another login ends those that it may not have, and whatever a source still
+        sends with the rights of the earlier one. Nothing happens once the client is
+        gone: a login may end after its client.
         """
         if self.closed:
             return
+        before = self.credentials
         for callback in self._logout:
             callback()
         self._logout.clear()
@@ -138,6 +141,25 @@ class ClientSession(Subscriber):
         self._outbound.identify(anonymous=credentials is None)
         if credentials is None:
             self.unsubscribe_all()
+        elif before is not None:
+            self._recheck_subscriptions(before, credentials)
+
+    def _recheck_subscriptions(self, before: Credentials, now: Credentials) -> None:
+        same = before.account_id == now.account_id and before.roles <= now.roles
+        for ident, subscription in list(self.subscriptions.items()):
+            if subscription.stream is not None:
+                allowed = same
+            else:
+                allowed = self._may_subscribe(subscription.name)
+            if not allowed:
+                self.unsubscribe(ident)
+
+    def _may_subscribe(self, name: str) -> bool:
+        try:
+            self._check_collection(name)
+        except CallError:
+            return False
+        return True
 
     def on_logout(self, callback: Callable[[], None]) -> None:
         """Call back once, when these credentials are replaced or the client goes."""
@@ -188,14 +210,17 @@ class ClientSession(Subscriber):
         if source is not None and name not in self._bus.collections:
             self._start_source(ident, name, source)
             return ident
-        collection = self._bus.collections.get(name)
-        if collection is not None:
-            collection.access.check(self.credentials)
-        elif self.credentials is None or not self.credentials.full_admin:
-            raise not_authorized()
+        self._check_collection(name)
         self.subscriptions[ident] = Subscription(name)
         self._bus.subscribe(name, self)
         return ident
+
+    def _check_collection(self, name: str) -> None:
+        collection = self._bus.collections.get(name)
+        if collection is not None:
+            collection.access.check(self.credentials)
+        elif self.credentials is None or not self.credentials.reads_all:
+            raise not_authorized()
 
     def unsubscribe(self, ident: str) -> None:
         """End one subscription; an unknown ident is ignored."""

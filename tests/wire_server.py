@@ -74,6 +74,10 @@ class WireServer:
         self._tokens[name] = await client.call("auth.generate_token")
         return client
 
+    def token(self, *roles: str) -> str:
+        """Give a token that logs in as the `user` with these roles."""
+        return self._tokens["_".join(roles)]
+
     async def watcher(self, **options: Any) -> WireClient:
         """Connect as a full admin who is subscribed to `COLLECTION`."""
         client = await self.user(**options)

@@ -114,7 +114,7 @@ async def create(ctx: Context, data: KeyCreate) -> NewKey:
     return NewKey(id=key.id, name=key.name, key=Secret(f"{key.id}-{secret}"))
 
 
-@plugin.method(namespace="api_key")
+@plugin.method(namespace="api_key", read_only=True)
 def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:

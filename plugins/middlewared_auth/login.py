@@ -220,13 +220,13 @@ def _answer(
     )
 
 
-@plugin.method(public=True, immediate=True)
+@plugin.method(public=True, read_only=True, immediate=True)
 async def mechanism_choices(ctx: Context) -> list[str]:
     """List the mechanisms that ``auth.login_ex`` takes."""
     return list(MECHANISMS)
 
 
-@plugin.method(public=True)
+@plugin.method(public=True, read_only=True)
 async def login_ex(
     ctx: Context, login_data: PasswordPlain | ApiKeyPlain | TokenPlain
 ) -> LoginAnswer:
@@ -248,7 +248,7 @@ async def login_ex(
     return _answer(ctx, proof, login_data.login_options)
 
 
-@plugin.method(public=True)
+@plugin.method(public=True, read_only=True)
 async def login(
     ctx: Context,
     username: str,
@@ -266,14 +266,14 @@ async def login(
     return isinstance(await _log_in(ctx, prove), Credentials)
 
 
-@plugin.method(public=True)
+@plugin.method(public=True, read_only=True)
 async def login_with_api_key(ctx: Context, api_key: Secret[str]) -> bool:
     """Log this connection in with an API key and tell whether it worked."""
     prove = partial(_prove_key, ctx, None, api_key.get())
     return isinstance(await _log_in(ctx, prove), Credentials)
 
 
-@plugin.method(public=True)
+@plugin.method(public=True, read_only=True)
 async def login_with_token(ctx: Context, token: Secret[str]) -> bool:
     """Log this connection in with a token and tell whether it worked."""
     return isinstance(await _log_in_with_token(ctx, token.get()), Credentials)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from middlewared import FULL_ADMIN, ValidationError, ValidationErrors
+from middlewared import FULL_ADMIN, READONLY_ADMIN, ValidationError, ValidationErrors
 from middlewared.registry import Registry
 
 __all__ = ["JOB_USER", "check_roles", "known_roles"]
@@ -13,7 +13,7 @@ JOB_USER = "JOB_USER"
 
 def known_roles(registry: Registry) -> frozenset[str]:
     """Collect the roles that methods, collections and sources of any plugin name."""
-    roles = registry.roles.union({FULL_ADMIN, JOB_USER})
+    roles = registry.roles.union({FULL_ADMIN, READONLY_ADMIN, JOB_USER})
     for plugin in registry.plugins:
         roles = roles.union(*(c.access.roles for c in plugin.collections))
         roles = roles.union(*(s.access.roles for s in plugin.sources))

@@ -35,13 +35,13 @@ def _credentials(ctx: Context) -> Credentials:
     return ctx.credentials
 
 
-@plugin.method(authenticated=True, immediate=True)
+@plugin.method(authenticated=True, read_only=True, immediate=True)
 async def me(ctx: Context) -> UserInfo:
     """Tell who this connection is logged in as, and what it may do."""
     return describe_user(ctx, _credentials(ctx), ctx.session)
 
 
-@plugin.method(authenticated=True)
+@plugin.method(authenticated=True, read_only=True)
 async def logout(ctx: Context) -> bool:
     """Log this connection out; its subscriptions end, and its reconnect tokens.
 

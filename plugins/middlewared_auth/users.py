@@ -170,7 +170,7 @@ async def create(ctx: Context, data: UserCreate) -> User:
     return _describe(account)
 
 
-@plugin.method(namespace="user")
+@plugin.method(namespace="user", read_only=True)
 def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:

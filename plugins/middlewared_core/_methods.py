@@ -53,13 +53,13 @@ def _session(ctx: Context) -> ClientSession:
     return ctx.session
 
 
-@plugin.method(public=True, immediate=True)
+@plugin.method(public=True, read_only=True, immediate=True)
 async def ping(ctx: Context) -> str:
     """Answer ``pong``."""
     return "pong"
 
 
-@plugin.method(public=True, immediate=True)
+@plugin.method(public=True, read_only=True, immediate=True)
 async def set_options(ctx: Context, options: SetOptions) -> Options:
     """Set options of this connection and return all of them.
 
@@ -77,7 +77,7 @@ async def set_options(ctx: Context, options: SetOptions) -> Options:
     return session.options
 
 
-@plugin.method(authenticated=True, immediate=True)
+@plugin.method(authenticated=True, read_only=True, immediate=True)
 async def subscribe(ctx: Context, name: str) -> str:
     """Subscribe this connection to a collection and return the subscription's ident.
 
@@ -87,7 +87,7 @@ async def subscribe(ctx: Context, name: str) -> str:
     return _session(ctx).subscribe(name)
 
 
-@plugin.method(authenticated=True, immediate=True)
+@plugin.method(authenticated=True, read_only=True, immediate=True)
 async def unsubscribe(ctx: Context, ident: str) -> None:
     """End a subscription; an unknown ident is ignored."""
     _session(ctx).unsubscribe(ident)
@@ -101,7 +101,7 @@ def _may_call(ctx: Context, method: Method) -> bool:
     return True
 
 
-@plugin.method(authenticated=True)
+@plugin.method(authenticated=True, read_only=True)
 async def get_methods(
     ctx: Context, service: str | None = None, target: str = "WS"
 ) -> dict[str, MethodInfo]:

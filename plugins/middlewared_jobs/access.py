@@ -23,7 +23,7 @@ def viewer_of(ctx: Context) -> Viewer | None:
     who = ctx.credentials
     if who is None:
         return Viewer(None)
-    if who.full_admin:
+    if who.reads_all:
         return None
     readable = frozenset(
         name

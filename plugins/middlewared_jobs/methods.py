@@ -103,7 +103,7 @@ def add_methods(plugin: Plugin) -> None:
 
 
 def _add_queries(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True)
+    @plugin.method(namespace="core", authenticated=True, read_only=True)
     async def get_jobs(
         ctx: Context,
         filters: list[Any] = [],  # noqa: B006 - never changed
@@ -119,7 +119,7 @@ def _add_queries(plugin: Plugin) -> None:
         history = ctx.get(Jobs).history
         return await history.query(parsed, options, ITEM, viewer_of(ctx))
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(namespace="job", authenticated=True, read_only=True)
     async def query(
         ctx: Context,
         filters: list[Any] = [],  # noqa: B006 - never changed
@@ -130,7 +130,7 @@ def _add_queries(plugin: Plugin) -> None:
         history = ctx.get(Jobs).history
         return await history.query(parsed, options, RECORD, viewer_of(ctx))
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(namespace="job", authenticated=True, read_only=True)
     async def get(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -140,7 +140,7 @@ def _add_queries(plugin: Plugin) -> None:
 
 
 def _add_control(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True)
+    @plugin.method(namespace="core", authenticated=True, read_only=True)
     @as_helper
     @job(transient=True, abortable=True, description="Wait for job {id}")
     async def job_wait(
@@ -196,7 +196,7 @@ def _add_control(plugin: Plugin) -> None:
 
 
 def _add_logs(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True)
+    @plugin.method(namespace="core", authenticated=True, read_only=True)
     async def job_download_logs(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -224,7 +224,7 @@ def _add_logs(plugin: Plugin) -> None:
         name = quote(filename, safe="")
         return f"/_download/{id}?auth_token={token}&filename={name}"
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(namespace="job", authenticated=True, read_only=True)
     async def read_log(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word

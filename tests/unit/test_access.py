@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from middlewared.access import (
     FULL_ADMIN,
+    READONLY_ADMIN,
     SYSTEM,
     Access,
     Audience,
@@ -17,7 +18,9 @@ from middlewared.access import (
 )
 from middlewared.errors import CallError, NotAuthenticated
 
-ROLES = st.frozensets(st.sampled_from(["READ", "WRITE", "JOBS", FULL_ADMIN]))
+ROLES = st.frozensets(
+    st.sampled_from(["READ", "WRITE", "JOBS", FULL_ADMIN, READONLY_ADMIN])
+)
 ACCOUNTS = st.none() | st.integers(1, 3)
 
 
@@ -97,6 +100,21 @@ def test_roles() -> None:
         access.check(credentials("JOBS"))
 
 
+def test_read_only_admins_read() -> None:
+    """They may do what is declared read-only, whatever its roles, and no more."""
+    reader = credentials(READONLY_ADMIN)
+    assert reader.reads_all
+    assert not reader.full_admin
+    assert credentials(FULL_ADMIN).reads_all
+    Access(read_only=True).check(reader)
+    Access(frozenset({"READ"}), read_only=True).check(reader)
+    for access in (Access(), Access(frozenset({"WRITE"}))):
+        with pytest.raises(CallError, match="Not authorized"):
+            access.check(reader)
+    with pytest.raises(CallError, match="Not authorized"):
+        Access(read_only=True).check(credentials("WRITE"))
+
+
 def test_not_authorized_is_a_new_error_each_time() -> None:
     """Tracebacks of two refusals do not grow together."""
     assert not_authorized() is not not_authorized()
@@ -109,10 +127,10 @@ def test_audience(
     account: int | None,
     roles: frozenset[str],
 ) -> None:
-    """An item shows to full admins, holders of its roles and its owner, no one else."""
+    """An item shows to the admins, holders of its roles and its owner, no one else."""
     who = credentials(*roles, account_id=account)
     expected = (
-        FULL_ADMIN in roles
+        not roles.isdisjoint({FULL_ADMIN, READONLY_ADMIN})
         or bool(readers & roles)
         or (owner is not None and owner == account)
     )

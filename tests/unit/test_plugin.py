@@ -54,6 +54,7 @@ class TestMethod:
         [
             ({"authenticated": True}, Access(authenticated=True)),
             ({"public": True}, Access(public=True)),
+            ({"read_only": True}, Access(read_only=True)),
             ({"roles": ("A", "B")}, Access(frozenset({"A", "B"}))),
         ],
     )
@@ -211,7 +212,7 @@ def test_collection() -> None:
         Item,
         "Sent on changes.",
     )
-    assert found.access == Access(frozenset({"READ"}))
+    assert found.access == Access(frozenset({"READ"}), read_only=True)
 
 
 def test_source() -> None:
@@ -229,7 +230,7 @@ def test_source() -> None:
         tail,
         "Give the argument back.",
     )
-    assert found.access == Access(authenticated=True)
+    assert found.access == Access(authenticated=True, read_only=True)
 
 
 def test_source_without_docstring() -> None:

@@ -8,7 +8,7 @@ import pytest
 from wire_client import WireClient
 from wire_server import COLLECTION, WireServer, wire_server
 
-from middlewared import CallError, Context, Plugin
+from middlewared import CallError, Context, Event, Plugin
 
 wire = Plugin("wire")
 ended: list[int] = []
@@ -227,6 +227,40 @@ async def test_logout_ends_every_subscription(server: WireServer) -> None:
     while client.events and client.events[0]["params"]["collection"] != COLLECTION:
         client.events.pop(0)
     assert client.events == []
+
+
+async def test_another_login_keeps_what_it_may_have(server: WireServer) -> None:
+    """Who lowers its rights on a connection loses the events that need more."""
+    client = await server.user("FULL_ADMIN")
+    await server.user("WATCHER", "JOB_USER")  # makes the account, and its token
+    token = server.token("WATCHER", "JOB_USER")
+    for name in (COLLECTION, "wire.watched", "*", 'wire.count:{"to":-5}'):
+        await client.call("core.subscribe", name)
+    assert await client.call("auth.login_with_token", token)
+    await until_ended(-5)
+    ended.clear()
+    server.publish(1, "for admins")
+    bus = server.running.context.events
+    bus.publish(Event("wire.watched", "changed", 2, b"{}"))
+    bus.publish(Event("wire.open", "changed", 3, b"{}"))
+    assert await client.call("core.ping") == "pong"
+    seen = [e["params"] for e in client.events if "id" in e["params"]]
+    assert [(p["collection"], p["id"]) for p in seen] == [("wire.watched", 2)]
+
+
+async def test_the_same_login_again_keeps_everything(server: WireServer) -> None:
+    """A token that is used on its own connection changes no subscription."""
+    client = await server.user()
+    await client.call("core.subscribe", COLLECTION)
+    await client.call("core.subscribe", 'wire.count:{"to":-6}')
+    token = await client.call("auth.generate_token")
+    assert await client.call("auth.login_with_token", token)
+    server.publish(1, "still")
+    await client.wait_event(lambda params: params["collection"] == COLLECTION)
+    assert ended == []
+    client.close()
+    await until_ended(-6)
+    ended.clear()
 
 
 # Sources.

@@ -128,7 +128,7 @@ async def add(ctx: Context, text: str, *, loud: bool = False) -> Note:
     return await ctx.get(Notes).add(text.upper() if loud else text, author)
 
 
-@plugin.method(roles=["NOTES_READ"])
+@plugin.method(roles=["NOTES_READ"], read_only=True)
 async def get(ctx: Context, id: int) -> Note:  # noqa: A002 - the wire's word
     """Return one note."""
     for note in await ctx.get(Notes).list_all():

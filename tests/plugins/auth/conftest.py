@@ -17,6 +17,7 @@ from middlewared.dispatch import Dispatcher
 from middlewared.events import EventBus, Subscriber
 from middlewared.registry import Registry
 from middlewared.session import ClientSession
+from middlewared.sessions import Sessions
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
 from middlewared.testing import ManualClock
@@ -62,7 +63,6 @@ class World:
     def __init__(self, context: Context, clock: ManualClock) -> None:
         self.context = context
         self.clock = clock
-        self._live: list[ClientSession] = []
 
     def get(self, kind: type[Any]) -> Any:
         return self.context.get(kind)
@@ -74,12 +74,12 @@ class World:
     def connect(self, origin: Origin = LOCAL) -> ClientSession:
         """Make a session as a new connection would, and keep it."""
         session = ClientSession(self.context.services, Wire(), origin)
-        self._live.append(session)
+        self.get(Sessions).add(session)
         return session
 
     def drop(self, session: ClientSession) -> None:
         """Let go of a session, as the server does once its connection is closed."""
-        self._live.remove(session)
+        self.get(Sessions).discard(session)
 
     async def user(
         self, name: str, *roles: str, password: str | None = PASSWORD
@@ -112,6 +112,7 @@ async def _run(
     services.provide(Clock, clock)  # type: ignore[type-abstract]  # by protocol
     services.provide(EventBus, EventBus())
     services.provide(Announcements, Announcements())
+    services.provide(Sessions, Sessions())
     services.provide(Registry, Registry([plugin, pool_plugin()]))
     tasks = Tasks()
     services.provide(Tasks, tasks)

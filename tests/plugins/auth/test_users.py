@@ -53,7 +53,7 @@ async def test_unknown_role_is_refused_with_the_known_ones(world: Any) -> None:
     attribute, text, _ = refusal(info)
     assert attribute == "data.roles.1"
     assert text.startswith("there is no role 'POOL_WRITE', expected one of FULL_ADMIN,")
-    assert text.endswith("JOB_USER, POOL_READ, POOL_WATCH")
+    assert text.endswith("JOB_USER, POOL_READ, POOL_WATCH, READONLY_ADMIN")
     assert await world.call("user.query", [], {"count": True}) == 0
 
 
