@@ -30,11 +30,14 @@ class Origin(msgspec.Struct, frozen=True):
         address: IP address, None on the unix socket.
         uid: user id of the peer on the unix socket, else None.
         secure: nobody in between can listen: unix socket, loopback or TLS.
+        channel_binding: what a login over this TLS connection is bound to, the
+            ``tls-server-end-point`` of RFC 5929; None where there is none.
     """
 
     address: str | None = None
     uid: int | None = None
     secure: bool = True
+    channel_binding: bytes | None = None
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):

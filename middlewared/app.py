@@ -29,6 +29,7 @@ from middlewared.settings import Settings, decode_table
 from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared.tasks import Tasks
+from middlewared.tls import Tls
 
 __all__ = ["App", "loop_options", "offline", "print_ready", "run"]
 
@@ -153,11 +154,14 @@ class App:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Server]:
         """Run the whole server; leaving it stops in the order of design section 5."""
+        # First of all: a bad certificate leaves nothing behind.
+        paths = self.settings.tls_paths
+        tls = None if paths is None else Tls(*paths)
         async with self.started() as context:
             registry = context.get(Registry)
             await context.get(Startup).run()
             http = build_http(registry, self.settings)
-            server = Server(self.services, context.get(Dispatcher), http)
+            server = Server(self.services, context.get(Dispatcher), http, tls)
             async with server.listening():
                 try:
                     yield server
@@ -177,6 +181,7 @@ class App:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._wait_signals, name="signals")
                 async with self.serving() as server:
+                    group.start_soon(self._wait_hangup, server, name="hangup")
                     ready(server)
                     await self.shutdown.requested.wait()
                     logger.info("stopping, jobs have %g s to end", self.shutdown.grace)
@@ -192,6 +197,14 @@ class App:
                 if self.shutdown.requested.is_set():
                     os._exit(128 + number)
                 self.shutdown.request(graces[number])
+
+    async def _wait_hangup(self, server: Server) -> None:
+        """Read the certificate again at each SIGHUP."""
+        if self.settings.tls_paths is None:
+            return  # SIGHUP ends the server, as when its terminal is closed
+        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                await server.reload_certificate()
 
 
 def print_ready(services: Services, server: Server) -> None:

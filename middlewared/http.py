@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middlewared.hosts import host_allowed
 from middlewared.registry import Registry
@@ -50,6 +50,24 @@ class _HostCheck:
             await refusal(scope, receive, send)
 
 
+class _InsistOnTls:
+    """Has browsers use TLS for this name from now on, once they came with it."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.value = f"max-age={settings.hsts_max_age}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tls = scope.get("scheme") == "https"
+
+        async def insist(message: Message) -> None:
+            if tls and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Strict-Transport-Security"] = self.value
+            await send(message)
+
+        await self.app(scope, receive, insist)
+
+
 async def healthz(request: Request) -> Response:
     """Answer 200 once jobs can be accepted, 503 when the server stops."""
     if request.state.gate.stopping:
@@ -79,6 +97,7 @@ def build_http(registry: Registry, settings: Settings) -> ASGIApp:
         *(Route(path, upgrade_required) for path in SOCKET_PATHS),
         *(route for plugin in registry.plugins for route in plugin.routes),
     ]
-    return Starlette(
-        routes=routes, middleware=[Middleware(_HostCheck, settings=settings)]
-    )
+    middleware = [Middleware(_HostCheck, settings=settings)]
+    if settings.tls_paths is not None and settings.hsts_max_age:
+        middleware.insert(0, Middleware(_InsistOnTls, settings=settings))
+    return Starlette(routes=routes, middleware=middleware)

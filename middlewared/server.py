@@ -17,6 +17,7 @@ from pwd import getpwuid
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -27,11 +28,12 @@ from middlewared.access import FULL_ADMIN, Credentials, Origin
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
 from middlewared.context import Services
-from middlewared.errors import PortInUse, StartError
+from middlewared.errors import PortInUse, SettingsError, StartError
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
 from middlewared.settings import Settings
+from middlewared.tls import Tls, end_point_of
 
 __all__ = ["SOCKET_PATHS", "Server"]
 
@@ -108,7 +110,13 @@ class Server:
         stopping: nothing new is accepted.
     """
 
-    def __init__(self, services: Services, handler: Handler, app: ASGIApp) -> None:
+    def __init__(
+        self,
+        services: Services,
+        handler: Handler,
+        app: ASGIApp,
+        tls: Tls | None = None,
+    ) -> None:
         self.settings = services.get(Settings)
         self.handler = handler
         self.loop = asyncio.get_running_loop()
@@ -119,6 +127,7 @@ class Server:
         self._clock = services.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._state = ServerState()
         self._listeners: list[asyncio.Server] = []
+        self._tls = tls
         self._socket_is_ours = False
         self._config = Config(
             app,
@@ -182,8 +191,12 @@ class Server:
             return Origin(uid=struct.unpack("3i", answer)[1])
         peer = transport.get_extra_info("peername")
         address = peer[0] if peer else "unknown"
-        tls = transport.get_extra_info("ssl_object") is not None
-        return Origin(address=address, secure=tls or not _public(address))
+        tls_object = transport.get_extra_info("ssl_object")
+        return Origin(
+            address=address,
+            secure=tls_object is not None or not _public(address),
+            channel_binding=end_point_of(tls_object),
+        )
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone, and its session."""
@@ -199,7 +212,8 @@ class Server:
         host = self.settings.listen_address[0]
         if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
             host = "127.0.0.1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator["Server"]:
@@ -215,6 +229,10 @@ class Server:
         await self._listen_unix()
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, name="connection watch")
+            if self._tls is not None:
+                group.start_soon(
+                    self._watch_certificate, self._tls, name="certificate watch"
+                )
             try:
                 yield self
             finally:
@@ -224,14 +242,15 @@ class Server:
 
     async def _listen_tcp(self) -> None:
         host, port = self.settings.listen_address
-        if _public(host) and not (self.settings.insecure or self.settings.behind_proxy):
+        allowed = self._tls or self.settings.insecure or self.settings.behind_proxy
+        if _public(host) and not allowed:
             raise StartError(
                 f"listen is {self.settings.listen!r}, a public address without TLS; "
-                "set behind_proxy when a proxy speaks TLS, or insecure"
+                "set tls_certificate, behind_proxy when a proxy speaks TLS, or insecure"
             )
         try:
             listener = await self.loop.create_server(
-                self._http_protocol, host, port, backlog=BACKLOG
+                self._http_protocol, host, port, backlog=BACKLOG, **self._tls_options()
             )
         except OSError as exc:
             where = f"cannot listen on {self.settings.listen}"
@@ -240,6 +259,15 @@ class Server:
             raise StartError(f"{where}: {exc.strerror or exc}") from None
         self.port = listener.sockets[0].getsockname()[1]
         self._listeners.append(listener)
+
+    def _tls_options(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls.context,
+            "ssl_handshake_timeout": self.settings.head_timeout,
+            "ssl_shutdown_timeout": self.settings.close_timeout,
+        }
 
     async def _listen_unix(self) -> None:
         path = self.settings.socket_path
@@ -263,6 +291,19 @@ class Server:
             server_state=self._state,
             app_state={"gate": self, "services": self._services},
         )
+
+    async def reload_certificate(self) -> None:
+        """Read certificate and key again; a failure is logged, the old ones stay."""
+        if self._tls is not None:
+            try:
+                await anyio.to_thread.run_sync(self._tls.reload)
+            except SettingsError as exc:
+                logger.warning("the certificate in use stays: %s", exc)
+
+    async def _watch_certificate(self, tls: Tls) -> None:
+        while True:
+            await anyio.sleep(WATCH_INTERVAL)
+            await anyio.to_thread.run_sync(tls.reload_if_changed)
 
     async def _watch(self) -> None:
         while True:

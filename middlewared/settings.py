@@ -46,6 +46,21 @@ class Settings(
     plugins_dir: Annotated[
         str | None, Meta(description="Folder with further middlewared_* plugins.")
     ] = None
+    tls_certificate: Annotated[
+        str | None,
+        Meta(description="PEM file of the certificate and its chain; the port is TLS."),
+    ] = None
+    tls_key: Annotated[
+        str | None,
+        Meta(description="PEM file of the private key; by default tls_certificate."),
+    ] = None
+    hsts_max_age: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Seconds browsers shall insist on TLS for this name; 0: never.",
+        ),
+    ] = 31_536_000
     insecure: Annotated[
         bool, Meta(description="Allow a public address without TLS.")
     ] = False
@@ -125,6 +140,10 @@ class Settings(
         host, port = self.listen_address
         if not 0 <= port <= 65535 or not host:  # noqa: PLR2004 - ports end there
             raise SettingsError(f"listen is {self.listen!r}, expected HOST:PORT")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise SettingsError(
+                f"tls_key is {self.tls_key!r}, but there is no tls_certificate"
+            )
         if len(os.fsencode(self.socket_path)) > UNIX_PATH_LIMIT:
             raise SettingsError(
                 f"the unix socket path {str(self.socket_path)!r} has "
@@ -142,6 +161,15 @@ class Settings(
             raise SettingsError(
                 f"listen is {self.listen!r}, expected HOST:PORT"
             ) from None
+
+    @property
+    def tls_paths(self) -> tuple[Path, Path] | None:
+        """Files of the certificate and of its key, None without TLS."""
+        if self.tls_certificate is None:
+            return None
+        certificate = Path(self.tls_certificate).expanduser()
+        key = Path(self.tls_key or self.tls_certificate).expanduser()
+        return certificate.absolute(), key.absolute()
 
     @property
     def data_path(self) -> Path:

@@ -17,6 +17,8 @@ __all__ = ["serve"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="Settings file (TOML).",
 )
+@click.option("--tls-certificate", metavar="FILE", help="Certificate and chain (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
 @click.option("--plugins-dir", metavar="DIR", help="Folder with further plugins.")
 @click.option(
     "--insecure", is_flag=True, default=None, help="Allow a public address without TLS."

@@ -143,6 +143,18 @@ def test_public_address_without_tls_is_refused(
     check_refused(done, listen, "insecure", "behind_proxy")
 
 
+@pytest.mark.parametrize("name", ["missing.pem", "empty.pem"])
+def test_unfit_certificate_is_refused(
+    serve: Serve, tmp_path: Path, data_dir: Path, name: str
+) -> None:
+    """Before anything is made."""
+    (tmp_path / "empty.pem").write_text("")
+    path = str(tmp_path / name)
+    done = serve(data_dir, "--listen", "0.0.0.0:0", "--tls-certificate", path)
+    check_refused(done, "tls_certificate", path)
+    assert not data_dir.exists()
+
+
 def test_address_of_another_machine_is_named(serve: Serve, data_dir: Path) -> None:
     """Also when it is allowed to be public."""
     done = serve(data_dir, "--listen", "192.0.2.1:0", "--insecure")

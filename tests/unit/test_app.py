@@ -393,7 +393,7 @@ async def test_port_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
 async def test_public_address_without_tls(tmp_path: Path, listen: str) -> None:
     """It is refused unless somebody says that it is meant."""
-    with pytest.raises(StartError, match="a public address without TLS; set behind"):
+    with pytest.raises(StartError, match="a public address without TLS; set tls_cert"):
         await made(tmp_path, listen=listen).serve(lambda server: None)
     app = made(tmp_path, listen="0.0.0.0:0", behind_proxy=True)
     app.shutdown.request(1.0)
