@@ -75,6 +75,7 @@ class App:
         with _unwrapped(), locked_data_dir(self.settings.data_path) as data_dir:
             plugins = in_start_order(self._find_plugins())
             self._check_tables(plugins)
+            plugins = [self._build(plugin) for plugin in plugins]
             registry = Registry(plugins)
             async with contextlib.AsyncExitStack() as stack:
                 database = await stack.enter_async_context(
@@ -93,13 +94,19 @@ class App:
         return [*found, *(self._plugins or ())]
 
     def _check_tables(self, plugins: Iterable[Plugin]) -> None:
-        known = sorted(plugin.name for plugin in plugins if plugin.settings)
+        known = sorted(p.name for p in plugins if p.settings or p.build)
         for name in self.settings.tables:
             if name not in known:
                 raise SettingsError(
                     f"settings have a table {name!r}, expected one of "
                     f"{', '.join(known)}"
                 )
+
+    def _build(self, plugin: Plugin) -> Plugin:
+        """Give the plugin that this server gets, see `Plugin.from_table`."""
+        if plugin.build is None:
+            return plugin
+        return plugin.build(self.settings.tables.get(plugin.name, {}))
 
     def _provide(self, registry: Registry, database: Database) -> None:
         services = self.services

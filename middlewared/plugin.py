@@ -1,7 +1,7 @@
 """What a plugin author declares: methods, collections, routes, a lifespan."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from importlib.resources.abc import Traversable
@@ -138,6 +138,7 @@ class Plugin:
         self.routes: list[BaseRoute] = []
         self.commands: list[click.Command] = []
         self.start: Lifespan | None = None
+        self.build: Callable[[Mapping[str, Any]], Plugin] | None = None
 
     def __repr__(self) -> str:
         return f"Plugin({self.name!r})"
@@ -296,3 +297,23 @@ class Plugin:
             )
         self.start = start
         return start
+
+    def from_table(
+        self, build: Callable[[Mapping[str, Any]], "Plugin"]
+    ) -> Callable[[Mapping[str, Any]], "Plugin"]:
+        """Declare how the plugin is made of its table, when its methods depend on it.
+
+        At each start, before anything is opened, *build* is called with the table as
+        the settings have it, empty when they have none. What it returns takes the
+        place of this plugin in that server; it has the same name.
+
+        Raises:
+            PluginError: there is one already, or the plugin has a settings struct.
+        """
+        if self.build is not None or self.settings is not None:
+            other = "settings" if self.build is None else "such a function"
+            raise PluginError(
+                f"{location(build)}: plugin {self.name!r} has {other} already"
+            )
+        self.build = build
+        return build

@@ -45,23 +45,26 @@ class Aborting:
         run.job.aborted = True
         if run.scope is not None:
             run.scope.cancel()
-        if run.child is not None:
-            run.child.ask()
+        for child in run.offspring:
+            child.ask()
 
     def kill(self, run: Run) -> None:
-        """End the body without asking, where that can be done: in a child process."""
-        if run.child is not None:
-            run.child.kill()
+        """Kill the child processes; a body in one of them ends with it."""
+        for child in run.offspring:
+            child.kill()
 
     async def _watch(self, run: Run) -> None:
         """Report an abort that the body ignores; its lock stays taken."""
-        await anyio.sleep(self._grace)
+        grace = self._grace
+        if run.adopted is not None and run.adopted.grace is not None:
+            grace = run.adopted.grace
+        await anyio.sleep(grace)
         record = run.record
         if record.final or record.abort is None:
             return
         record.abort = msgspec.structs.replace(record.abort, overdue=True)
-        text = f"abort requested, not honoured for {self._grace:g} s"
-        if run.child is not None:
+        text = f"abort requested, not honoured for {grace:g} s"
+        if run.offspring:
             text += ", its process is killed"
         run.job.log.warning(text)
         logger.warning("job %d %s: %s", run.id, record.method, text)

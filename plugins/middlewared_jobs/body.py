@@ -9,6 +9,7 @@ import anyio.to_thread
 import msgspec
 
 from middlewared import Secret
+from middlewared_jobs.adopted import release
 from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
 from middlewared_jobs.joblog import JobLog, excerpt
@@ -70,6 +71,9 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     except OSError as exc:
         return Failed(exc)
     finally:
+        if run.adopted is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(release, run)
         if log is not None:
             with anyio.CancelScope(shield=True):
                 run.record.logs_excerpt = await anyio.to_thread.run_sync(

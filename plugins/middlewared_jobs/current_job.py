@@ -1,8 +1,9 @@
 """What a running job's body may use: the `Job` that is its first parameter."""
 
+import errno
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO
 
 from middlewared import CallError, Context
@@ -15,6 +16,15 @@ from middlewared_jobs.record import (
 )
 
 __all__ = ["Job", "JobAborted"]
+
+
+async def _refuse(pid: int, grace: float | None) -> None:
+    """Stand in for `adopt` in a child process, which has no row to write."""
+    raise CallError(f"Process {pid} ends with the job's own process", errno.EOPNOTSUPP)
+
+
+def _nothing() -> None:
+    """Stand in for `release` there."""
 
 
 class JobAborted(Exception):
@@ -41,6 +51,8 @@ class Job:
         self.log: logging.Logger = SILENT
         self.aborted = False
         self._log: JobLog | None = None
+        self._adopter: Callable[[int, float | None], Awaitable[None]] = _refuse
+        self._releaser: Callable[[], None] = _nothing
         self._record = record
         self._changed = changed
         # The record belongs to the loop; what threads set waits here for it.
@@ -118,6 +130,35 @@ class Job:
         """Raise `JobAborted` when somebody asked to abort the job."""
         if self.aborted:
             raise JobAborted
+
+    async def adopt(self, pid: int, *, grace: float | None = None) -> None:
+        """Tie a child process of the body to the job; returns when that is on disk.
+
+        An abort sends SIGTERM to its process group, and SIGKILL after *grace* seconds
+        if the job has not ended. If the server dies, what is left of its session is
+        killed at the next start, before any lock is free: known by `CHILD_OF` in the
+        environment when the child itself is gone. Start it with a session of its own,
+        let it do nothing before this returns, and call `release` when it has ended.
+        From the thread of a plain ``def`` body: ``anyio.from_thread.run``.
+
+        Args:
+            pid: number of the child.
+            grace: seconds after an abort; by default ``abort_grace``.
+
+        Raises:
+            CallError: EINVAL, it leads no session; EBUSY, there is an adopted child
+                already; EIO, the database could not be written; EOPNOTSUPP, the body
+                runs in a child process itself, and all it starts ends with that.
+        """
+        await self._adopter(pid, grace)
+
+    def release(self) -> None:
+        """Kill what the adopted child left in its session, and let it go.
+
+        Call it when the child has ended and before it is waited for, since its number
+        may be used again from then on. Reads the process table.
+        """
+        self._releaser()
 
     def _take_latest(self) -> tuple[CoreGetJobsItemProgress, str | None] | None:
         """Give progress and description as set last, None when nothing was set."""

@@ -22,6 +22,7 @@ from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.aborting import Aborting
+from middlewared_jobs.adopted import adopt, release
 from middlewared_jobs.announcer import Announcer, take_progress
 from middlewared_jobs.body import run_body
 from middlewared_jobs.current_job import Job
@@ -176,6 +177,8 @@ class Jobs:
         changed: list[Run] = []
         job = Job(record, context, lambda: self._announcer.progress_changed(changed[0]))
         run = Run(record, method, spec, values, None, job)
+        job._adopter = partial(adopt, run, self._save)
+        job._releaser = partial(release, run)
         changed.append(run)
         return run
 

@@ -15,26 +15,46 @@ from middlewared_jobs.ending import Ended
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobSpec
 
-__all__ = ["Child", "Run"]
+__all__ = ["AdoptedChild", "Child", "Offspring", "Run"]
 
 
 def _unexpected(exc: Exception | None) -> None:
     """Stand in for a callback that a run from an earlier start never needs."""
 
 
-class Child(Protocol):
-    """The child process of a job, as those who end jobs see it."""
+class Offspring(Protocol):
+    """A child process of a job, as those who end jobs see it."""
+
+    def ask(self) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it, and its process group with it."""
+        ...
+
+
+class Child(Offspring, Protocol):
+    """The child process that runs the body of a job."""
 
     async def perform(self, run: "Run") -> Ended:
         """Run the body of a job."""
         ...
 
-    def ask(self) -> None:
-        """Ask it to end the body of its job."""
-        ...
 
-    def kill(self) -> None:
-        """Kill it, and its process group with it."""
+class AdoptedChild(Offspring, Protocol):
+    """A child process that the body started.
+
+    Attributes:
+        pid: its number.
+        grace: seconds that it has after an abort; None for ``abort_grace``.
+    """
+
+    pid: int
+    grace: float | None
+
+    def let_go(self) -> None:
+        """Kill what is left of its session, and forget its number."""
         ...
 
 
@@ -55,6 +75,7 @@ class Run:
         insiders: sessions whose call created or joined it; they see its secrets.
         scope: cancels an async body, while it runs.
         child: runs the body of a process job; its own from before it is RUNNING.
+        adopted: a child process that the body started.
         ended: resolved with the error, or None, when the end is committed.
         error: the exception that its body raised.
         clear: the encoded result with its secrets.
@@ -63,6 +84,7 @@ class Run:
     __slots__ = (
         "accepted",
         "accepting",
+        "adopted",
         "calls",
         "child",
         "clear",
@@ -109,6 +131,7 @@ class Run:
         self.insiders: set[ClientSession] = set()
         self.scope: anyio.CancelScope | None = None
         self.child: Child | None = None
+        self.adopted: AdoptedChild | None = None
         self.ended: asyncio.Future[JobRecord] = (
             asyncio.get_running_loop().create_future()
         )
@@ -116,6 +139,11 @@ class Run:
         self.clear: bytes | None = None
         self.progress_due = False
         self.progress_at = 0.0
+
+    @property
+    def offspring(self) -> list[Offspring]:
+        """The child processes that end with the job."""
+        return [child for child in (self.child, self.adopted) if child is not None]
 
     @property
     def context(self) -> Context:

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -119,6 +120,30 @@ class TestOrder:
         app = made(tmp_path / "data", plugin, tables={"tx": {"size": "5"}})
         async with app.started():
             assert found == [("x",), Table(size=5), []]
+
+    async def test_plugin_made_of_its_table(self, tmp_path: Path) -> None:
+        """Each server gets a plugin of its own, with the methods of its table."""
+        plugin = Plugin("tx")
+
+        @plugin.from_table
+        def build(table: Mapping[str, Any]) -> Plugin:
+            made = Plugin("tx")
+            for key in table:
+
+                async def handler(ctx: Context) -> None:
+                    """Do nothing."""
+
+                made.method(name=key)(handler)
+            return made
+
+        tables: list[dict[str, Any]] = [{"tx": {"a": 1, "b": 2}}, {"tx": {"c": 3}}, {}]
+        for number, table in enumerate(tables):
+            app = made(tmp_path / str(number), plugin, tables=table)
+            async with app.started() as context:
+                methods = context.get(Registry).methods
+                found = {name for name in methods if name.startswith("tx.")}
+                assert found == {f"tx.{key}" for key in table.get("tx", {})}
+        assert plugin.methods == {}
 
     async def test_plugins_end_after_the_connections(self, tmp_path: Path) -> None:
         """While a plugin ends nobody is connected, and the port is closed."""

@@ -1,7 +1,7 @@
 """What a plugin author declares, and what is told at import when it is wrong."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -259,3 +259,20 @@ def test_lifespan_once() -> None:
     place = f"{__file__}:\\d+"
     text = f"{place}: plugin 'pool' has a lifespan already, at {place}"
     assert re.fullmatch(text, str(caught.value))
+
+
+def test_built_of_its_table_once() -> None:
+    """A plugin has a struct for its table or one function that takes it, not both."""
+
+    def build(table: Mapping[str, Any]) -> Plugin:
+        return Plugin("pool")
+
+    plugin = Plugin("pool")
+    assert plugin.from_table(build) is build
+    assert plugin.build is build
+    typed = Plugin("pool", settings=Item)
+    for declared, what in ((plugin, "such a function"), (typed, "settings")):
+        with pytest.raises(PluginError) as caught:
+            declared.from_table(build)
+        text = f"{line(build)}: plugin 'pool' has {what} already"
+        assert str(caught.value) == text
