@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from words import Structs, fields_of, markdown, table, type_words
+from words import Structs, table, type_words
 
 from middlewared import ejson
 from middlewared import errors as kernel_errors
-from middlewared.access import Access
+from middlewared.docstrings import fields_of, markdown
 from middlewared.errors import CUSTOM_ERRNOS, RpcError
 from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Method, Plugin
@@ -77,19 +77,6 @@ def plugins() -> list[Plugin]:
     return [plugin for plugin in found if f"middlewared_{plugin.name}" in own]
 
 
-def _who(access: Access) -> str:
-    """Say who may use something."""
-    if access.public:
-        return "For everybody, also before login."
-    if access.authenticated:
-        return "For every login."
-    admins = "full and read-only admins" if access.read_only else "full admins"
-    if not access.roles:
-        return f"For {admins}."
-    roles = " or ".join(f"`{role}`" for role in sorted(access.roles))
-    return f"For {roles}, and {admins}."
-
-
 # Methods
 
 
@@ -113,7 +100,7 @@ def methods() -> str:
 def _method(method: Method, structs: Structs) -> Iterator[str]:
     yield f"### `{method.name}`"
     yield f"`{method.name}({', '.join(_signature(method))})`"
-    yield _who(method.access)
+    yield str(method.access)
     yield markdown(method.doc)
     if isinstance(method.deferred, JobFunction):
         yield _job_words(method.deferred)
@@ -161,7 +148,7 @@ def _job_words(function: JobFunction[Any]) -> str:
     if spec.transient:
         traits.append("is transient")
     if spec.lock is not None:
-        traits.append(f"takes the lock `{spec.lock._text}`")  # nobody else needs it
+        traits.append(f"takes the lock `{spec.lock}`")
     if spec.read_roles:
         roles = " or ".join(f"`{role}`" for role in sorted(spec.read_roles))
         traits.append(f"is seen by holders of {roles} too")
@@ -186,14 +173,14 @@ def events() -> str:
             parts += [
                 f"## `{collection.name}`",
                 markdown(collection.doc),
-                _who(collection.access),
+                str(collection.access),
                 f"Items are {structs.words(collection.item)}.",
             ]
         for source in plugin.sources:
             parts += [
                 f"## `{source.name}`",
                 markdown(source.doc),
-                _who(source.access),
+                str(source.access),
                 f"Takes arguments: `{source.name}:{{...}}` holds the keys of "
                 + structs.words(source.arguments)
                 + ".",

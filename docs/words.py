@@ -1,19 +1,17 @@
 """Types, docstrings and tables as Markdown, for `generate`."""
 
 import datetime as dt
-import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
 
 from middlewared import Date, Secret, ejson
+from middlewared.docstrings import Field, fields_of, markdown, own_doc
 
-__all__ = ["Field", "Structs", "fields_of", "markdown", "table", "type_words"]
+__all__ = ["Structs", "table", "type_words"]
 
 _PLAIN = {
     Any: "anything",
@@ -34,71 +32,11 @@ _BOUNDS = (("ge", "at least"), ("gt", "over"), ("le", "at most"), ("lt", "under"
 _HUGE = 2**53
 
 
-class Field(NamedTuple):
-    """A field of a struct.
-
-    Attributes:
-        name: as the wire and the settings file have it.
-        type: its annotation.
-        default: its default, `msgspec.NODEFAULT` when there is none or a factory.
-        required: has neither default nor factory.
-        description: from its `Meta` or the docstring of the struct.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    required: bool
-    description: str
-
-
-def markdown(doc: str) -> str:
-    """Turn a docstring's text, without its sections, into Markdown."""
-    text = re.split(r"\n\n(?:Attributes|Args|Returns|Raises):\n", doc)[0]
-    text = text.replace("``", "`")
-    return re.sub(r"(?<![*\w])\*(\w+)\*(?![*\w])", r"`\1`", text)
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table."""
     lines = [head, ["---"] * len(head), *rows]
     cells = ([cell.replace("|", r"\|").replace("\n", " ") for cell in r] for r in lines)
     return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells)
-
-
-def fields_of(kind: type[msgspec.Struct]) -> list[Field]:
-    """List the fields of a struct with their documentation."""
-    docs = _attribute_docs(kind)
-    return [
-        Field(
-            field.encode_name,
-            field.type,
-            field.default,
-            field.required,
-            _meta_description(field.type) or docs.get(field.name, ""),
-        )
-        for field in msgspec.structs.fields(kind)
-    ]
-
-
-def _meta_description(kind: Any) -> str:
-    for extra in get_args(kind)[1:] if get_origin(kind) is Annotated else ():
-        if isinstance(extra, Meta) and extra.description:
-            return extra.description
-    return ""
-
-
-def _attribute_docs(kind: type) -> dict[str, str]:
-    """Read the Attributes section; of a struct that has none, the one it refers to."""
-    doc = inspect.getdoc(kind) or ""
-    found = re.search(r"\n\nAttributes:\n((?: .*\n?)+)", doc)
-    if found is None:
-        other = re.search(r"the fields of `(\w+)`", doc)
-        named = other and getattr(inspect.getmodule(kind), other[1])
-        return _attribute_docs(named) if named else {}
-    entries = re.split(r"\n(?=    \w+: )", found[1].rstrip())
-    pairs = (" ".join(entry.split()).partition(": ") for entry in entries)
-    return {name: markdown(f"{text[:1].upper()}{text[1:]}") for name, _, text in pairs}
 
 
 def type_words(kind: Any) -> str:
@@ -190,7 +128,7 @@ class Structs:
         head = ["key", "type", "default", "what it is"]
         if all(field.required for field in fields_of(kind)):
             head, rows = [*head[:2], head[3]], [[*row[:2], row[3]] for row in rows]
-        doc = markdown(inspect.getdoc(kind) or "")
+        doc = markdown(own_doc(kind))
         return f"### {kind.__name__}\n\n{doc}\n\n{table(head, rows)}"
 
 

@@ -21,7 +21,7 @@ from middlewared.errors import (
     ValidationErrors,
 )
 from middlewared.events import Event
-from middlewared.plugin import Plugin
+from middlewared.plugin import Example, Plugin
 
 __all__ = [
     "FULL_ADMIN",
@@ -33,6 +33,7 @@ __all__ = [
     "Credentials",
     "Date",
     "Event",
+    "Example",
     "InvalidParams",
     "Origin",
     "Plugin",

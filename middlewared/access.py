@@ -110,6 +110,27 @@ class Access(msgspec.Struct, frozen=True):
     public: bool = False
     read_only: bool = False
 
+    def __str__(self) -> str:
+        if self.public:
+            return "For everybody, also before login."
+        if self.authenticated:
+            return "For every login."
+        admins = "full and read-only admins" if self.read_only else "full admins"
+        if not self.roles:
+            return f"For {admins}."
+        roles = " or ".join(f"`{role}`" for role in sorted(self.roles))
+        return f"For {roles}, and {admins}."
+
+    def allows(self, credentials: Credentials | None) -> bool:
+        """Tell whether a session may pass."""
+        if self.public:
+            return True
+        if credentials is None:
+            return False
+        if self.authenticated or credentials.has_any(self.roles):
+            return True
+        return self.read_only and credentials.reads_all
+
     def check(self, credentials: Credentials | None) -> None:
         """Let the session pass or say why not.
 
@@ -117,14 +138,9 @@ class Access(msgspec.Struct, frozen=True):
             NotAuthenticated: it needs a login.
             CallError: EACCES, the login lacks the role.
         """
-        if self.public:
+        if self.public or self.allows(credentials):
             return
-        if credentials is None:
-            raise NotAuthenticated
-        if self.authenticated or credentials.has_any(self.roles):
-            return
-        if not (self.read_only and credentials.reads_all):
-            raise not_authorized()
+        raise NotAuthenticated if credentials is None else not_authorized()
 
 
 class Audience(msgspec.Struct, frozen=True):

@@ -169,7 +169,9 @@ def _struct(value: msgspec.Struct, *, clear: bool) -> dict[str, Any]:
     fields = zip(
         value.__struct_fields__, type(value).__struct_encode_fields__, strict=True
     )
-    return {
+    config = value.__struct_config__
+    tag = {} if config.tag is None else {config.tag_field: config.tag}
+    return tag | {
         wire: to_wire(inner, clear=clear)
         for name, wire in fields
         if (inner := getattr(value, name)) is not msgspec.UNSET

@@ -13,12 +13,13 @@ from starlette.routing import BaseRoute
 
 from middlewared.access import Access
 from middlewared.context import Context
-from middlewared.errors import PluginError
+from middlewared.ejson import dec_hook
+from middlewared.errors import PluginError, ValidationErrors
 from middlewared.events import Collection, Source
 from middlewared.params import UNRESOLVED, Params, location
 from middlewared.results import Results
 
-__all__ = ["Deferred", "Executor", "Lifespan", "Method", "Plugin"]
+__all__ = ["Deferred", "Example", "Executor", "Lifespan", "Method", "Plugin"]
 
 H = TypeVar("H", bound=Callable[..., Any])
 Lifespan = Callable[[Context], AbstractAsyncContextManager[None]]
@@ -43,7 +44,10 @@ class Deferred(Generic[H]):
     Attributes:
         handler: the author's function.
         read_roles: roles whose holders may see the runs of others.
+        spec: how its runs are run, as the runner understands it and documents show it.
     """
+
+    spec: msgspec.Struct | None = None
 
     def __init__(self, handler: H, read_roles: frozenset[str] = frozenset()) -> None:
         self.handler = handler
@@ -51,6 +55,20 @@ class Deferred(Generic[H]):
 
 
 F = TypeVar("F", bound=Callable[..., Any] | Deferred[Any])
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A call as the documents show it.
+
+    Attributes:
+        name: what it shows, a few words.
+        params: as a client sends them, an array or an object.
+        result: what is answered, if that is shown.
+    """
+
+    name: str
+    params: list[Any] | dict[str, Any]
+    result: Any = msgspec.UNSET
 
 
 class Method(msgspec.Struct, frozen=True, eq=False):
@@ -67,6 +85,7 @@ class Method(msgspec.Struct, frozen=True, eq=False):
         doc: its docstring, which is its public documentation.
         where: file and line of the handler.
         deferred: the declaration that the runner understands.
+        examples: calls of it, for the documents.
     """
 
     name: str
@@ -79,6 +98,7 @@ class Method(msgspec.Struct, frozen=True, eq=False):
     doc: str
     where: str
     deferred: Deferred[Any] | None = None
+    examples: tuple[Example, ...] = ()
 
 
 def _results(params: Params, handler: Callable[..., Any]) -> Results:
@@ -86,6 +106,20 @@ def _results(params: Params, handler: Callable[..., Any]) -> Results:
         return Results(params.returns)
     except UNRESOLVED as exc:
         raise PluginError(f"{location(handler)}: {handler.__name__}: {exc}") from None
+
+
+def _check_example(example: Example, params: Params, where: str) -> None:
+    """Refuse an example that the method would refuse."""
+    given = example.params
+    args, named = ([], given) if isinstance(given, dict) else (given, {})
+    try:
+        params.bind(args, named)
+        if example.result is not msgspec.UNSET:
+            msgspec.convert(
+                example.result, params.returns, str_keys=True, dec_hook=dec_hook
+            )
+    except (ValidationErrors, msgspec.ValidationError) as exc:
+        raise PluginError(f"{where}: example {example.name!r}: {exc}".strip()) from None
 
 
 def _executor(handler: Callable[..., Any], *, immediate: bool) -> Executor:
@@ -158,6 +192,7 @@ class Plugin:
         immediate: bool = False,
         namespace: str | None = None,
         name: str | None = None,
+        examples: Iterable[Example] = (),
     ) -> Callable[[F], F]: ...
 
     def method(
@@ -172,6 +207,7 @@ class Plugin:
         immediate: bool = False,
         namespace: str | None = None,
         name: str | None = None,
+        examples: Iterable[Example] = (),
     ) -> F | Callable[[F], F]:
         """Declare a method; the handler is returned unchanged.
 
@@ -185,10 +221,11 @@ class Plugin:
             immediate: run without a task; the handler may not suspend.
             namespace: first part of the name, one of the plugin's namespaces.
             name: last part of the name; by default the function's.
+            examples: calls of it, for the documents.
 
         Raises:
-            PluginError: no docstring, a duplicate, an untyped parameter; with the
-                file and the line.
+            PluginError: no docstring, a duplicate, an untyped parameter, an example
+                that does not fit; with the file and the line.
         """
         access = Access(
             frozenset(roles),
@@ -212,6 +249,9 @@ class Plugin:
                     f"{self.methods[full].where}"
                 )
             params = Params(function)
+            shown = tuple(examples)
+            for example in shown:
+                _check_example(example, params, f"{location(function)}: {full}")
             self.methods[full] = Method(
                 name=full,
                 plugin=self.name,
@@ -225,6 +265,7 @@ class Plugin:
                 doc=doc,
                 where=location(function),
                 deferred=deferred,
+                examples=shown,
             )
             return declared
 

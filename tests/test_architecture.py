@@ -56,7 +56,10 @@ TOGETHER = {
         "middlewared_auth.first",
     ),
     "plugins/auth/test_users.py": ("middlewared_auth.roles",),
-    "plugins/core/test_core.py": ("middlewared_core._methods",),
+    "plugins/core/test_core.py": (
+        "middlewared_core._declaration",
+        "middlewared_core._methods",
+    ),
     "plugins/demo/test_demo.py": ("middlewared_demo._jobs", "middlewared_demo._paths"),
     # Every store keeps one contract.
     "contract/test_job_store.py": (

@@ -6,7 +6,7 @@ __all__ = ["MISTAKES", "PRELUDE", "Mistake"]
 
 PRELUDE = """
 from collections.abc import AsyncIterator
-from middlewared import Context, Plugin, Secret
+from middlewared import Context, Example, Plugin, Secret
 from middlewared_jobs import Job, job
 plugin = Plugin("notes")
 """
@@ -54,6 +54,12 @@ MISTAKES = [
         f"@plugin.method\nasync def add(ctx: Context, *all: str) {_BODY}",
         "parameter 'all' of add is variadic positional, expected one that can be sent "
         "by position and by name",
+    ),
+    Mistake(
+        "an example that the method would refuse",
+        '@plugin.method(examples=[Example("two", {"n": "2"})])\n'
+        f"async def add(ctx: Context, n: int) {_BODY}",
+        "notes.add: example 'two': [EINVAL] n: Expected `int`, got `str`",
     ),
     Mistake(
         "no first parameter for the context or the job",

@@ -1,20 +1,13 @@
-"""ping, set_options, subscribe, unsubscribe, get_methods (protocol page, 1.6 and 7)."""
-
-from typing import Any
+"""ping, set_options, subscribe, unsubscribe (protocol page, 1.6 and 4)."""
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from middlewared import CallError, Context, Plugin
-from middlewared.errors import NotAuthenticated
-from middlewared.plugin import Method
-from middlewared.registry import Registry
-from middlewared.schema import params_schema, result_schema
+from middlewared import CallError, Context, Example
 from middlewared.session import ClientSession, Options
+from middlewared_core._declaration import plugin
 
-__all__ = ["plugin"]
-
-plugin = Plugin("core")
+__all__ = ["SetOptions"]
 
 
 class SetOptions(msgspec.Struct):
@@ -25,41 +18,35 @@ class SetOptions(msgspec.Struct):
     py_exceptions: bool | UnsetType = UNSET
 
 
-class MethodInfo(msgspec.Struct):
-    """A method as ``core.get_methods`` shows it.
-
-    Attributes:
-        description: its documentation.
-        job: its answer is a job.
-        roles: one of them is needed, besides FULL_ADMIN.
-        no_auth_required: open to all.
-        no_authz_required: open to every login.
-        accepts: JSON Schema of each param, in order.
-        returns: JSON Schema of the result.
-    """
-
-    description: str
-    job: bool
-    roles: list[str]
-    no_auth_required: bool
-    no_authz_required: bool
-    accepts: list[dict[str, Any]]
-    returns: dict[str, Any]
-
-
 def _session(ctx: Context) -> ClientSession:
     if not isinstance(ctx.session, ClientSession):
         raise CallError("This method needs a connection that stays open")
     return ctx.session
 
 
-@plugin.method(public=True, read_only=True, immediate=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    immediate=True,
+    examples=[Example("is somebody there", [], "pong")],
+)
 async def ping(ctx: Context) -> str:
     """Answer ``pong``."""
     return "pong"
 
 
-@plugin.method(public=True, read_only=True, immediate=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    immediate=True,
+    examples=[
+        Example(
+            "answer job calls when the job ends",
+            [{"legacy_jobs": False}],
+            {"legacy_jobs": False, "private_methods": False, "py_exceptions": False},
+        )
+    ],
+)
 async def set_options(ctx: Context, options: SetOptions) -> Options:
     """Set options of this connection and return all of them.
 
@@ -77,7 +64,19 @@ async def set_options(ctx: Context, options: SetOptions) -> Options:
     return session.options
 
 
-@plugin.method(authenticated=True, read_only=True, immediate=True)
+@plugin.method(
+    authenticated=True,
+    read_only=True,
+    immediate=True,
+    examples=[
+        Example(
+            "the events of jobs",
+            ["core.get_jobs"],
+            "7f0c4c3e-6f6a-4b9b-8d57-0a6a1b6c6c53",
+        ),
+        Example("the log of a job", ['job.logs:{"id":1}']),
+    ],
+)
 async def subscribe(ctx: Context, name: str) -> str:
     """Subscribe this connection to a collection and return the subscription's ident.
 
@@ -87,40 +86,14 @@ async def subscribe(ctx: Context, name: str) -> str:
     return _session(ctx).subscribe(name)
 
 
-@plugin.method(authenticated=True, read_only=True, immediate=True)
+@plugin.method(
+    authenticated=True,
+    read_only=True,
+    immediate=True,
+    examples=[
+        Example("end a subscription", ["7f0c4c3e-6f6a-4b9b-8d57-0a6a1b6c6c53"], None)
+    ],
+)
 async def unsubscribe(ctx: Context, ident: str) -> None:
     """End a subscription; an unknown ident is ignored."""
     _session(ctx).unsubscribe(ident)
-
-
-def _may_call(ctx: Context, method: Method) -> bool:
-    try:
-        method.access.check(ctx.credentials)
-    except (CallError, NotAuthenticated):
-        return False
-    return True
-
-
-@plugin.method(authenticated=True, read_only=True)
-async def get_methods(
-    ctx: Context, service: str | None = None, target: str = "WS"
-) -> dict[str, MethodInfo]:
-    """List the methods that the caller may call, by name.
-
-    *service* narrows to one namespace; *target* is accepted for the reference
-    clients and changes nothing.
-    """
-    return {
-        name: MethodInfo(
-            description=method.doc,
-            job=method.deferred is not None,
-            roles=sorted(method.access.roles),
-            no_auth_required=method.access.public,
-            no_authz_required=method.access.authenticated,
-            accepts=params_schema(method.params),
-            returns=result_schema(method.results.kind),
-        )
-        for name, method in sorted(ctx.get(Registry).methods.items())
-        if (service is None or name.rpartition(".")[0] == service)
-        and _may_call(ctx, method)
-    }

@@ -15,7 +15,7 @@ import msgspec
 from anyio.streams.text import TextReceiveStream
 from msgspec import Meta
 
-from middlewared import CallError, Plugin
+from middlewared import CallError, Example, Plugin
 from middlewared_auth import JOB_USER
 from middlewared_demo._paths import DemoSettings, allowed_path
 from middlewared_jobs import Job, job
@@ -91,7 +91,13 @@ def _existing(job: Job, path: str) -> Path:
     return root
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER],
+    examples=[
+        Example("a folder", ["/usr/lib/python3"]),
+        Example("another digest", {"path": "/usr/lib/python3", "algorithm": "blake2b"}),
+    ],
+)
 @job(logs=True, abortable=True, description="Checksum of {path}")
 def checksum(job: Job, path: str, algorithm: Algorithm = "sha256") -> Checksum:
     """Compute a digest of every file below *path*, and one of all of them."""
@@ -113,7 +119,10 @@ def checksum(job: Job, path: str, algorithm: Algorithm = "sha256") -> Checksum:
     return Checksum(len(files), done, whole.hexdigest())
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER],
+    examples=[Example("a folder", ["/usr/lib/python3", "python3.tar.gz"])],
+)
 @job(
     lock="archive:{target}",
     logs=True,
@@ -144,7 +153,16 @@ def archive(job: Job, path: str, target: str) -> Archive:
     return Archive(str(goal), len(files), goal.stat().st_size)
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER],
+    examples=[
+        Example(
+            "the folders in one",
+            ["/usr/lib/python3"],
+            [{"path": "/usr/lib/python3/dist-packages", "kilobytes": 2048}],
+        )
+    ],
+)
 @job(logs=True, abortable=True, description="Disk use of {path}")
 async def disk_usage(job: Job, path: str) -> list[Usage]:
     """List the disk use of every folder directly in *path*, largest first.
@@ -172,7 +190,9 @@ async def disk_usage(job: Job, path: str) -> list[Usage]:
     return sorted(found, key=lambda usage: -usage.kilobytes)
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER], examples=[Example("five seconds in ten steps", [5], 5.01)]
+)
 @job(abortable=True, description="Sleep for {seconds} s")
 async def sleep(
     job: Job, seconds: Seconds, steps: Annotated[int, Meta(gt=0, le=100_000)] = 10
@@ -185,7 +205,7 @@ async def sleep(
     return round(time.monotonic() - started, 3)
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(roles=[JOB_USER], examples=[Example("a second of a core", [1])])
 @job(process=True, abortable=True, description="Burn {seconds} s of a core")
 def burn(job: Job, seconds: Seconds) -> int:
     """Keep a processor core busy in a child process and return the rounds made."""
@@ -198,14 +218,19 @@ def burn(job: Job, seconds: Seconds) -> int:
     return rounds
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER],
+    examples=[Example("anything comes back", [{"any": "thing"}], {"any": "thing"})],
+)
 @job
 async def noop(job: Job, value: Any = None) -> Any:
     """Return *value*."""
     return value
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER], examples=[Example("no space left", ["the disk is full", 28])]
+)
 @job
 async def fail(job: Job, message: str, errno: int | None = None) -> None:
     """Fail with *message*, and with an error number if one is given."""
@@ -214,7 +239,7 @@ async def fail(job: Job, message: str, errno: int | None = None) -> None:
     raise CallError(message, errno)
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(roles=[JOB_USER], examples=[Example("a thousand lines", [1000], 1000)])
 @job(logs=True, abortable=True, description="Write {lines} lines")
 async def log(job: Job, lines: Annotated[int, Meta(ge=0, le=10_000_000)]) -> int:
     """Write numbered lines to the log and return how many."""
@@ -228,14 +253,19 @@ async def log(job: Job, lines: Annotated[int, Meta(ge=0, le=10_000_000)]) -> int
     return lines
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER], examples=[Example("a second without a trace", [1], None)]
+)
 @job(transient=True, abortable=True, description="Leave no trace")
 async def transient(job: Job, seconds: Seconds) -> None:
     """Sleep in a job that leaves no history."""
     await anyio.sleep(seconds)
 
 
-@plugin.method(roles=[JOB_USER])
+@plugin.method(
+    roles=[JOB_USER],
+    examples=[Example("one after another", {"seconds": 1, "lock": "door"}, None)],
+)
 @job(lock="demo:{lock}", abortable=True, description="Hold lock {lock}")
 async def locked(job: Job, seconds: Seconds, lock: str) -> None:
     """Hold a lock while sleeping; jobs with the same lock run one after another."""

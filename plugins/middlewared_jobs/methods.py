@@ -8,7 +8,7 @@ from urllib.parse import quote
 import anyio.to_thread
 import msgspec
 
-from middlewared import CallError, Context, Origin, Plugin, Secret
+from middlewared import CallError, Context, Example, Origin, Plugin, Secret
 from middlewared.filters import QueryOptions, parse_filters
 from middlewared_auth import Tokens
 from middlewared_jobs.access import (
@@ -103,7 +103,22 @@ def add_methods(plugin: Plugin) -> None:
 
 
 def _add_queries(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="core",
+        authenticated=True,
+        read_only=True,
+        examples=[
+            Example(
+                "the newest failures",
+                [[["state", "=", "FAILED"]], {"order_by": ["-id"], "limit": 30}],
+            ),
+            Example(
+                "how many run",
+                {"filters": [["state", "=", "RUNNING"]], "options": {"count": True}},
+                3,
+            ),
+        ],
+    )
     async def get_jobs(
         ctx: Context,
         filters: list[Any] = [],  # noqa: B006 - never changed
@@ -119,7 +134,21 @@ def _add_queries(plugin: Plugin) -> None:
         history = ctx.get(Jobs).history
         return await history.query(parsed, options, ITEM, viewer_of(ctx))
 
-    @plugin.method(namespace="job", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        read_only=True,
+        examples=[
+            Example(
+                "one method, some keys",
+                [
+                    [["method", "=", "demo.checksum"]],
+                    {"select": ["id", "state", "attempt"]},
+                ],
+                [{"id": 4, "state": "SUCCESS", "attempt": 1}],
+            )
+        ],
+    )
     async def query(
         ctx: Context,
         filters: list[Any] = [],  # noqa: B006 - never changed
@@ -130,7 +159,12 @@ def _add_queries(plugin: Plugin) -> None:
         history = ctx.get(Jobs).history
         return await history.query(parsed, options, RECORD, viewer_of(ctx))
 
-    @plugin.method(namespace="job", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        read_only=True,
+        examples=[Example("job 4", [4])],
+    )
     async def get(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -140,7 +174,12 @@ def _add_queries(plugin: Plugin) -> None:
 
 
 def _add_control(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="core",
+        authenticated=True,
+        read_only=True,
+        examples=[Example("the result of job 4", [4])],
+    )
     @as_helper
     @job(transient=True, abortable=True, description="Wait for job {id}")
     async def job_wait(
@@ -170,7 +209,9 @@ def _add_control(plugin: Plugin) -> None:
                 return Secret(msgspec.Raw(run.clear))
         return record.result
 
-    @plugin.method(namespace="core", authenticated=True)
+    @plugin.method(
+        namespace="core", authenticated=True, examples=[Example("end job 4", [4], None)]
+    )
     async def job_abort(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -182,7 +223,13 @@ def _add_control(plugin: Plugin) -> None:
         """
         await _abort(ctx, id, force=False)
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        examples=[
+            Example("end job 4, whatever its method says", [4, {"force": True}], None)
+        ],
+    )
     async def abort(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -196,7 +243,18 @@ def _add_control(plugin: Plugin) -> None:
 
 
 def _add_logs(plugin: Plugin) -> None:
-    @plugin.method(namespace="core", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="core",
+        authenticated=True,
+        read_only=True,
+        examples=[
+            Example(
+                "the log of job 4",
+                [4, "4.log"],
+                "/_download/4?auth_token=4SvDxbm0...&filename=4.log",
+            )
+        ],
+    )
     async def job_download_logs(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -224,7 +282,23 @@ def _add_logs(plugin: Plugin) -> None:
         name = quote(filename, safe="")
         return f"/_download/{id}?auth_token={token}&filename={name}"
 
-    @plugin.method(namespace="job", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        read_only=True,
+        examples=[
+            Example(
+                "from the start",
+                {"id": 4},
+                {
+                    "data": "12:00:00 INFO 14 files\n",
+                    "offset": 23,
+                    "size": 23,
+                    "final": True,
+                },
+            )
+        ],
+    )
     async def read_log(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word

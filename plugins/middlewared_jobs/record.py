@@ -1,8 +1,9 @@
 """What is known of a job: the record, and the item that clients of the wire see."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from middlewared import Audience, Credentials, Date
 from middlewared_jobs.states import FINAL, State
@@ -23,6 +24,8 @@ __all__ = [
 
 _encode = msgspec.json.Encoder().encode
 NULL = msgspec.Raw(b"null")
+#: An array that is kept as it was encoded.
+RawArray = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array"})]
 
 
 class CoreGetJobsItemProgress(msgspec.Struct, frozen=True):
@@ -141,7 +144,7 @@ class JobRecord(msgspec.Struct, kw_only=True):
     uid: str
     message_ids: list[Any] = []
     method: str
-    arguments: msgspec.Raw
+    arguments: RawArray
     transient: bool = False
     description: str | None = None
     abortable: bool = False
@@ -184,7 +187,7 @@ class CoreGetJobsItem(msgspec.Struct):
     id: int
     message_ids: list[Any]
     method: str
-    arguments: msgspec.Raw
+    arguments: RawArray
     transient: bool
     description: str | None
     abortable: bool

@@ -32,11 +32,14 @@ class Kind(Enum):
 class Template:
     """A text with params in braces, as ``"pool:{pool}"``.
 
+    Attributes:
+        text: as its author wrote it.
+
     Raises:
         PluginError: it names a parameter that the handler does not have, or a secret.
     """
 
-    __slots__ = ("_constant", "_names", "_text")
+    __slots__ = ("_constant", "_names", "text")
 
     def __init__(self, text: str, params: Params, where: str, what: str) -> None:
         try:
@@ -53,17 +56,20 @@ class Template:
             kind = params.types[params.names.index(root)]
             if holds_secret(kind):
                 raise PluginError(f"{where}: {what} {text!r} shows secret {root!r}")
-        self._text = text
+        self.text = text
         self._names = params
         self._constant = not roots
+
+    def __str__(self) -> str:
+        return self.text
 
     def fill(self, values: Sequence[Any]) -> str:
         """Put the params in; those not given have their defaults."""
         if self._constant:
-            return self._text.format()
+            return self.text.format()
         named = dict(zip(self._names.names, self._names.defaults, strict=True))
         named |= dict(zip(self._names.names, values, strict=False))
-        return self._text.format(**named)
+        return self.text.format(**named)
 
 
 def _root(field: str) -> str:
@@ -106,6 +112,8 @@ class JobFunction(Deferred[H]):
         handler: the author's function.
         spec: how its jobs are run.
     """
+
+    spec: JobSpec
 
     def __init__(self, handler: H, spec: JobSpec) -> None:
         super().__init__(handler, spec.read_roles)

@@ -146,3 +146,40 @@ def test_audience_without_a_login() -> None:
 def test_item_without_owner_belongs_to_no_one() -> None:
     """A login without an account does not own what has no owner."""
     assert not Audience(None).includes(credentials(account_id=None))
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        (Access(public=True), "For everybody, also before login."),
+        (Access(authenticated=True), "For every login."),
+        (Access(), "For full admins."),
+        (Access(frozenset({"B", "A"})), "For `A` or `B`, and full admins."),
+        (
+            Access(frozenset({"A"}), read_only=True),
+            "For `A`, and full and read-only admins.",
+        ),
+    ],
+)
+def test_access_in_words(access: Access, words: str) -> None:
+    """Documents say who may."""
+    assert str(access) == words
+
+
+@given(ROLES, st.booleans(), st.booleans(), st.booleans(), st.none() | ROLES)
+def test_allows_is_what_check_lets_pass(
+    asked: frozenset[str],
+    authenticated: bool,
+    public: bool,
+    read_only: bool,
+    held: frozenset[str] | None,
+) -> None:
+    """Both agree, whatever is asked and held."""
+    access = Access(asked, authenticated, public, read_only)
+    who = None if held is None else credentials(*held)
+    try:
+        access.check(who)
+    except CallError:
+        assert not access.allows(who)
+    else:
+        assert access.allows(who)

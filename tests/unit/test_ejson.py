@@ -90,6 +90,10 @@ class Box(msgspec.Struct, Generic[T]):
     content: T
 
 
+class Left(msgspec.Struct, tag_field="kind", tag="left"):
+    content: Any
+
+
 class Name(str):
     __slots__ = ()
 
@@ -100,6 +104,12 @@ class Moment(dt.datetime):
 
 class Ratio(float):
     """A float of somebody's own, as numpy has."""
+
+
+def test_tag_of_a_struct() -> None:
+    """A tagged struct says which one it is, as msgspec's own encoder does."""
+    value = Left({1})
+    assert ejson.to_wire(value) == {"kind": "left", "content": {"$set": [1]}}
 
 
 class TestRows:

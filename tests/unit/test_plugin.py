@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from middlewared import Context, Plugin, PluginError
+from middlewared import Context, Example, Plugin, PluginError, Secret
 from middlewared.access import Access
 from middlewared.plugin import Deferred, Executor
 
@@ -23,6 +23,50 @@ async def names(ctx: Context, pool: str = "tank") -> list[str]:
 
 def line(function: Callable[..., Any]) -> str:
     return f"{__file__}:{function.__code__.co_firstlineno}"
+
+
+class TestExamples:
+    """Calls that the documents show."""
+
+    def test_examples_are_kept(self) -> None:
+        """In order; params by position or by name, with or without a result."""
+        plugin = Plugin("pool")
+        shown = [
+            Example("all", [], ["tank"]),
+            Example("one", {"pool": "a"}),
+            Example("none", ["a"], []),
+        ]
+        plugin.method(examples=shown)(names)
+        assert plugin.methods["pool.names"].examples == tuple(shown)
+
+    def test_secrets_are_checked_like_others(self) -> None:
+        """A secret in an example is written in clear."""
+
+        async def key(ctx: Context, old: Secret[str]) -> Secret[str]:
+            """Change a key."""
+            return old
+
+        plugin = Plugin("pool")
+        plugin.method(examples=[Example("it", ["a"], "b")])(key)
+        assert len(plugin.methods["pool.key"].examples) == 1
+
+    @pytest.mark.parametrize(
+        ("example", "text"),
+        [
+            (Example("bad", [1]), "pool: Expected `str`, got `int`"),
+            (Example("bad", ["a", "b"]), "Too many arguments"),
+            (Example("bad", {"disk": "a"}), "disk"),
+            (Example("bad", [], [1]), "Expected `str`, got `int` - at `$[0]`"),
+            (Example("bad", [], None), "Expected `array`, got `null`"),
+        ],
+    )
+    def test_example_that_does_not_fit(self, example: Example, text: str) -> None:
+        """What the method would refuse is refused at import, with the place."""
+        with pytest.raises(PluginError, match=re.escape(text)) as caught:
+            Plugin("pool").method(examples=[example])(names)
+        assert str(caught.value).startswith(
+            f"{line(names)}: pool.names: example 'bad': "
+        )
 
 
 class TestMethod:

@@ -19,6 +19,7 @@ from middlewared import (
     Context,
     Date,
     Event,
+    Example,
     Origin,
     Plugin,
     Secret,
@@ -117,7 +118,9 @@ async def start(ctx: Context) -> AsyncIterator[None]:
 
 
 # -- start methods --
-@plugin.method(roles=["NOTES_WRITE"])
+@plugin.method(
+    roles=["NOTES_WRITE"], examples=[Example("a loud note", ["buy milk", True])]
+)
 async def add(ctx: Context, text: str, *, loud: bool = False) -> Note:
     """Write a note and return it; *loud* ones are in capitals."""
     limit = ctx.get(NotesSettings).max_length

@@ -1,4 +1,4 @@
-"""ping, set_options, subscribe, unsubscribe, get_methods."""
+"""ping, set_options, subscribe, unsubscribe."""
 
 import uuid
 from typing import Any
@@ -132,38 +132,3 @@ async def test_logout_ends_the_events(world: World) -> None:
         await admin.run("t.echo")
         assert (await ann.fail("core.get_jobs")).errno == 207
         assert ann.events() == []
-
-
-async def test_methods_are_described(admin: Wire) -> None:
-    """Every method has its text, its schema, and says whether it is a job."""
-    found = await admin.call("core.get_methods")
-    assert {"core.ping", "core.get_jobs", "job.get", "auth.me", "t.echo"} <= set(found)
-    assert list(found) == sorted(found)
-    assert found["t.echo"]["job"] is True
-    assert found["core.ping"]["job"] is False
-    assert found["core.ping"]["no_auth_required"] is True
-    assert found["core.get_jobs"]["no_authz_required"] is True
-    assert found["t.echo"]["roles"] == ["JOB_USER"]
-    assert all(method["description"] for method in found.values())
-    sleep = found["demo.sleep"]["accepts"]
-    assert [param["_name_"] for param in sleep] == ["seconds", "steps"]
-
-
-async def test_methods_of_one_service(admin: Wire) -> None:
-    """A namespace narrows the list."""
-    found = await admin.call("core.get_methods", "job")
-    assert found
-    assert all(name.startswith("job.") for name in found)
-    assert await admin.call("core.get_methods", "none") == {}
-
-
-async def test_methods_are_those_one_may_call(world: World) -> None:
-    """A user is shown what a user may call, and may call all of it."""
-    await world.add_user("ann")
-    async with world.user("ann", watch=False) as ann:
-        found = await ann.call("core.get_methods")
-        assert "t.echo" in found
-        assert "user.create" not in found
-        assert (await ann.fail("user.create", {"username": "x"})).errno == 13
-    async with world.admin(watch=False) as admin:
-        assert "user.create" in await admin.call("core.get_methods")
