@@ -1,6 +1,7 @@
 """Who a session is, and what a method or collection asks of it."""
 
 import errno
+from typing import Protocol
 
 import msgspec
 
@@ -12,6 +13,7 @@ __all__ = [
     "SYSTEM",
     "Access",
     "Audience",
+    "Authenticator",
     "Credentials",
     "Origin",
     "not_authorized",
@@ -74,6 +76,40 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     def has_any(self, roles: frozenset[str]) -> bool:
         """Tell whether one of *roles* is held, full admins hold all."""
         return self.full_admin or not self.roles.isdisjoint(roles)
+
+
+class Authenticator(Protocol):
+    """Checks what a request without a connection proves itself with.
+
+    A plugin provides it. A failure is counted, logged and answered late. What is given
+    is good for one request: nothing keeps it true to its account.
+    """
+
+    async def by_password(
+        self, username: str, password: str, origin: Origin
+    ) -> Credentials | None:
+        """Give the rights of a name and a password, None when they are not good.
+
+        Raises:
+            CallError: EBUSY, too many failed from this address or with this name.
+        """
+        ...
+
+    async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
+        """Give the rights of an API key, ``<id>-<secret>``.
+
+        Raises:
+            CallError: EBUSY, too many failed from this address.
+        """
+        ...
+
+    async def by_token(self, token: str, origin: Origin) -> Credentials | None:
+        """Give the rights of a token that may log in.
+
+        Raises:
+            CallError: EBUSY, too many failed from this address.
+        """
+        ...
 
 
 #: The server itself: start-up, schedules, commands on a stopped server.

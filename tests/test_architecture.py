@@ -43,19 +43,24 @@ TOGETHER = {
     "unit/test_client_subscriptions.py": ("middlewared.client.logs",),
     # Parts of a login without a life of their own.
     "plugins/auth/test_parts.py": (
+        "middlewared_auth.account",
         "middlewared_auth.accounts",
         "middlewared_auth.hashing",
         "middlewared_auth.keys",
         "middlewared_auth.limits",
         "middlewared_auth.signing",
     ),
-    "plugins/auth/test_login.py": ("middlewared_auth.identity",),
+    "plugins/auth/test_granting.py": ("middlewared_auth.privileges",),
+    "plugins/auth/test_login.py": (
+        "middlewared_auth.identity",
+        "middlewared_auth.proving",
+    ),
     "plugins/auth/test_sessions.py": ("middlewared_auth.profile",),
     "plugins/auth/test_start.py": (
         "middlewared_auth.declaration",
         "middlewared_auth.first",
     ),
-    "plugins/auth/test_users.py": ("middlewared_auth.roles",),
+    "plugins/auth/test_users.py": ("middlewared_auth.roles", "middlewared_auth.texts"),
     "plugins/core/test_core.py": (
         "middlewared_core._declaration",
         "middlewared_core._methods",

@@ -2,12 +2,15 @@
 
 from middlewared_auth import (  # noqa: F401 - importing them declares their methods
     api_keys,
+    granting,
     login,
+    passwords,
     sessions,
     start,
     users,
 )
-from middlewared_auth.accounts import Account, Accounts
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import AuthSettings, plugin
 from middlewared_auth.roles import JOB_USER
 from middlewared_auth.tokens import Tokens

@@ -2,77 +2,42 @@
 
 import errno
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
-import msgspec
 from msgspec.structs import replace
 
 from middlewared import FULL_ADMIN, CallError
 from middlewared.clock import Clock
 from middlewared.database import Database, Statement
 from middlewared.errors import MiddlewareError
+from middlewared_auth.account import (
+    INSERT_ACCOUNT,
+    SELECT_ACCOUNTS,
+    UPDATE_ACCOUNT,
+    Account,
+    Privilege,
+    account_row,
+    read_account,
+    with_privileges,
+)
 
-__all__ = ["Account", "Accounts", "UsernameTaken"]
+__all__ = ["Accounts", "NameTaken"]
 
 #: Called with the id of an account that was changed or removed, after the commit.
 Listener = Callable[[int], None]
 
-_INSERT = (
-    "INSERT INTO accounts (id, uuid, username, full_name, password_hash, roles, "
-    "locked, generation, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_UPDATE = (
-    "UPDATE accounts SET username = ?, full_name = ?, password_hash = ?, roles = ?, "
-    "locked = ?, generation = ? WHERE id = ?"
-)
 _REMOVE = "UPDATE accounts SET removed = ?, password_hash = NULL WHERE id = ?"
 _REVOKE_KEYS = (
     "UPDATE api_keys SET revoked = ?, stored_key = x'', server_key = x'' "
     "WHERE account_id = ? AND revoked IS NULL"
 )
-_SELECT = (
-    "SELECT id, uuid, username, full_name, password_hash, roles, locked, generation, "
-    "created FROM accounts WHERE removed IS NULL ORDER BY id"
-)
 
 
-class UsernameTaken(MiddlewareError):
-    """Another account has this name."""
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may log in.
-
-    Attributes:
-        id: never passes to another account.
-        uuid: names the account outside this server.
-        username: unique among the accounts that exist.
-        full_name: for people.
-        password_hash: argon2id; None when no password is set.
-        roles: FULL_ADMIN includes all others.
-        locked: cannot log in, and has no session.
-        generation: grows when the logins and tokens so far must end.
-        created: milliseconds since 1970-01-01 UTC.
-    """
-
-    id: int
-    uuid: str
-    username: str
-    full_name: str = ""
-    password_hash: str | None = None
-    roles: frozenset[str] = frozenset()
-    locked: bool = False
-    generation: int = 0
-    created: int
-
-    def __repr__(self) -> str:
-        return f"Account({self.id}, {self.username!r})"
-
-    @property
-    def active_admin(self) -> bool:
-        """Whether this account may do everything, now."""
-        return FULL_ADMIN in self.roles and not self.locked
+class NameTaken(MiddlewareError):
+    """Another account, or another privilege, has this name."""
 
 
 class Accounts:
@@ -87,25 +52,17 @@ class Accounts:
         self._database = database
         self._clock = clock
         self._by_id: dict[int, Account] = {}
+        self._privileges: Mapping[int, Privilege] = {}
         self._last_id = 0
         self._pending: str | None = None  # name in the change being committed
         self._changes = anyio.Lock()
         self._listeners: list[Listener] = []
 
-    async def load(self) -> None:
+    async def load(self, privileges: Mapping[int, Privilege]) -> None:
         """Read the table; once, before anything else."""
-        for row in await self._database.read(_SELECT):
-            account = Account(
-                id=row[0],
-                uuid=row[1],
-                username=row[2],
-                full_name=row[3],
-                password_hash=row[4],
-                roles=frozenset(msgspec.json.decode(row[5], type=list[str])),
-                locked=bool(row[6]),
-                generation=row[7],
-                created=row[8],
-            )
+        self._privileges = privileges
+        for row in await self._database.read(SELECT_ACCOUNTS):
+            account = with_privileges(read_account(row), privileges)
             self._by_id[account.id] = account
         last = await self._database.read("SELECT max(id) FROM accounts")
         self._last_id = last[0][0] or 0
@@ -129,15 +86,16 @@ class Accounts:
         """List the accounts in the order they were made."""
         return list(self._by_id.values())
 
-    def _new(
-        self,
-        username: str,
-        *,
-        full_name: str = "",
-        password_hash: str | None = None,
-        roles: frozenset[str] = frozenset(),
-        locked: bool = False,
-    ) -> tuple[Account, Statement]:
+    # Changes.
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Let no other change happen meanwhile; what is in it is not cancelled."""
+        with anyio.CancelScope(shield=True):
+            async with self._changes:
+                yield
+
+    def _new(self, username: str, **fields: Any) -> tuple[Account, Statement]:
         """Take an id; the row that keeps it is for the caller to write."""
         self._check_free(username, None)
         self._last_id += 1
@@ -145,30 +103,17 @@ class Accounts:
             id=self._last_id,
             uuid=str(uuid.uuid4()),
             username=username,
-            full_name=full_name,
-            password_hash=password_hash,
-            roles=roles,
-            locked=locked,
             created=self._clock.time_ms(),
+            **fields,
         )
-        row = (
-            account.id,
-            account.uuid,
-            username,
-            full_name,
-            password_hash,
-            _encode_roles(roles),
-            int(locked),
-            account.generation,
-            account.created,
-        )
-        return account, (_INSERT, row)
+        account = with_privileges(account, self._privileges)
+        return account, (INSERT_ACCOUNT, account_row(account))
 
     def _check_free(self, username: str, account_id: int | None) -> None:
         namesake = self.find(username)
         taken = namesake is not None and namesake.id != account_id
         if taken or self._pending == username:
-            raise UsernameTaken(username)
+            raise NameTaken(username)
 
     async def _commit(self, account: Account, statement: Statement) -> None:
         self._pending = account.username
@@ -178,31 +123,20 @@ class Accounts:
             self._pending = None
         self._by_id[account.id] = account
 
-    async def create(
-        self,
-        username: str,
-        *,
-        full_name: str = "",
-        password_hash: str | None = None,
-        roles: frozenset[str] = frozenset(),
-        locked: bool = False,
-    ) -> Account:
+    async def create(self, username: str, **fields: Any) -> Account:
         """Make an account.
 
+        Args:
+            username: its name.
+            fields: other attributes of `Account`, as far as they are known.
+
         Raises:
-            UsernameTaken: another one has the name.
+            NameTaken: another one has the name.
             StoreError: it cannot be written.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._changes:
-                account, statement = self._new(
-                    username,
-                    full_name=full_name,
-                    password_hash=password_hash,
-                    roles=roles,
-                    locked=locked,
-                )
-                await self._commit(account, statement)
+        async with self.changing():
+            account, statement = self._new(username, **fields)
+            await self._commit(account, statement)
         return account
 
     def create_nowait(self, username: str, *, roles: frozenset[str]) -> Account:
@@ -211,9 +145,9 @@ class Accounts:
         For the first administrator, whose link is printed when the server listens.
 
         Raises:
-            UsernameTaken: another one has the name.
+            NameTaken: another one has the name.
         """
-        account, statement = self._new(username, roles=roles)
+        account, statement = self._new(username, own_roles=roles)
         self._by_id[account.id] = account
 
         def done(reason: Exception | None) -> None:
@@ -230,29 +164,27 @@ class Accounts:
 
         Args:
             account_id: which one.
-            edit: gives the new account for the one it gets; runs while no other
-                change does, and may raise.
+            edit: gives the new account for the one it gets, its roles aside; runs while
+                no other change does, and may raise.
 
         Returns:
             The account now, None when there is none.
 
         Raises:
-            UsernameTaken: another one has the name.
+            NameTaken: another one has the name.
             CallError: EPERM, it is the last one that may do everything.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._changes:
-                before = self._by_id.get(account_id)
-                if before is None:
-                    return None
-                after = edit(before)
-                self._check_free(after.username, account_id)
-                if after.locked and not before.locked:
-                    after = replace(after, generation=before.generation + 1)
-                if not after.active_admin:
-                    self._refuse_last_admin(before)
-                await self._commit(after, (_UPDATE, _changed_row(after)))
-        self._tell(account_id)
+        async with self.changing():
+            before = self._by_id.get(account_id)
+            if before is None:
+                return None
+            after = with_privileges(edit(before), self._privileges)
+            self._check_free(after.username, account_id)
+            if after.locked and not before.locked:
+                after = replace(after, generation=before.generation + 1)
+            self._check_admin_stays(self._by_id | {account_id: after})
+            await self._commit(after, (UPDATE_ACCOUNT, account_row(after)))
+        self._tell([account_id])
         return after
 
     async def remove(self, account_id: int) -> bool:
@@ -264,48 +196,52 @@ class Accounts:
         Raises:
             CallError: EPERM, it is the last one that may do everything.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._changes:
-                account = self._by_id.get(account_id)
-                if account is None:
-                    return False
-                self._refuse_last_admin(account)
-                await self._database.execute(*self._removal(account))
-                del self._by_id[account_id]
-        self._tell(account_id)
+        async with self.changing():
+            if account_id not in self._by_id:
+                return False
+            left = {n: a for n, a in self._by_id.items() if n != account_id}
+            self._check_admin_stays(left)
+            now = self._clock.time_ms()
+            removal = ((_REMOVE, (now, account_id)), (_REVOKE_KEYS, (now, account_id)))
+            await self._database.execute(*removal)
+            del self._by_id[account_id]
+        self._tell([account_id])
         return True
 
-    def _removal(self, account: Account) -> Sequence[Statement]:
-        now = self._clock.time_ms()
-        return ((_REMOVE, (now, account.id)), (_REVOKE_KEYS, (now, account.id)))
+    async def regrant(
+        self, privileges: Mapping[int, Privilege], statement: Statement
+    ) -> None:
+        """Replace the privileges that there are; the caller is `changing`.
 
-    def _refuse_last_admin(self, account: Account) -> None:
-        if not account.active_admin:
+        Args:
+            privileges: all of them, from now on. Who holds one that is gone loses it.
+            statement: writes the same.
+
+        Raises:
+            CallError: EPERM, no account that may do everything would be left.
+            sqlite3.IntegrityError: the statement breaks a rule of the table.
+        """
+        after = {n: with_privileges(a, privileges) for n, a in self._by_id.items()}
+        changed = [n for n, account in after.items() if account != self._by_id[n]]
+        self._check_admin_stays(after)
+        rows = [(UPDATE_ACCOUNT, account_row(after[n])) for n in changed]
+        await self._database.execute(statement, *rows)
+        self._privileges = privileges
+        self._by_id.update({n: after[n] for n in changed})
+        self._tell(changed)
+
+    def _check_admin_stays(self, after: Mapping[int, Account]) -> None:
+        if any(account.lasting_admin for account in after.values()):
             return
-        others = (a for a in self._by_id.values() if a.id != account.id)
-        if not any(other.active_admin for other in others):
-            raise CallError(
-                f"{account.username!r} is the last account with the role {FULL_ADMIN} "
-                "that is not locked",
-                errno.EPERM,
-            )
+        for account in self._by_id.values():
+            if account.lasting_admin:
+                raise CallError(
+                    f"{account.username!r} is the last account with the role "
+                    f"{FULL_ADMIN} that is not locked and does not expire",
+                    errno.EPERM,
+                )
 
-    def _tell(self, account_id: int) -> None:
-        for listener in self._listeners:
-            listener(account_id)
-
-
-def _encode_roles(roles: frozenset[str]) -> str:
-    return msgspec.json.encode(sorted(roles)).decode()
-
-
-def _changed_row(account: Account) -> tuple[object, ...]:
-    return (
-        account.username,
-        account.full_name,
-        account.password_hash,
-        _encode_roles(account.roles),
-        int(account.locked),
-        account.generation,
-        account.id,
-    )
+    def _tell(self, account_ids: Iterable[int]) -> None:
+        for account_id in account_ids:
+            for listener in self._listeners:
+                listener(account_id)

@@ -18,12 +18,14 @@ from middlewared import (
 from middlewared.clock import Clock
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared.registry import Registry
-from middlewared_auth.accounts import Account, Accounts
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import plugin
 from middlewared_auth.hashing import Hashing
 from middlewared_auth.keys import ApiKey, ApiKeys, new_secret
 from middlewared_auth.roles import check_roles
-from middlewared_auth.users import check_name, no_account
+from middlewared_auth.texts import as_date, check_line, milliseconds
+from middlewared_auth.users import no_account
 
 __all__: list[str] = []
 
@@ -71,7 +73,7 @@ def _describe(key: ApiKey, account: Account, now: int) -> KeyInfo:
         username=account.username,
         roles=None if key.roles is None else sorted(key.roles),
         created=Date(key.created),
-        expires=None if key.expires is None else Date(key.expires),
+        expires=as_date(key.expires),
         expired=key.expires is not None and key.expires <= now,
     )
 
@@ -91,7 +93,7 @@ async def create(ctx: Context, data: KeyCreate) -> NewKey:
     A key never does more than its account: a role that the account loses, the key
     loses too.
     """
-    check_name("data.name", data.name, least=1)
+    check_line("data.name", data.name, least=1)
     account = ctx.get(Accounts).find(data.username)
     if account is None:
         raise no_account(repr(data.username))
@@ -99,7 +101,7 @@ async def create(ctx: Context, data: KeyCreate) -> NewKey:
     if data.roles is not None:
         roles = check_roles(ctx.get(Registry), data.roles, attribute="data.roles")
         _check_held(account, roles)
-    expires = None if data.expires is None else int(data.expires.timestamp() * 1000)
+    expires = milliseconds(data.expires)
     secret = new_secret()
     verifier = await ctx.get(Hashing).make_verifier(secret)
     if ctx.get(Accounts).get(account.id) is None:

@@ -19,6 +19,23 @@ class AuthSettings(
     failure_delay: Annotated[
         float, Meta(ge=0, description="Seconds before a failed login is answered.")
     ] = 1.0
+    lockout_failures: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Wrong passwords that lock a name out for a while; 0 for none.",
+        ),
+    ] = 10
+    lockout_seconds: Annotated[
+        float, Meta(gt=0, description="Seconds that a name is locked out.")
+    ] = 900.0
+    password_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Days after which a password has to be changed; 0 for never.",
+        ),
+    ] = 0
     reconnect_ttl: Annotated[
         int,
         Meta(gt=0, le=2_592_000, description="Seconds a reconnect token is good for."),
@@ -30,7 +47,7 @@ class AuthSettings(
 
 plugin = Plugin(
     "auth",
-    namespaces=("auth", "user", "api_key"),
+    namespaces=("auth", "user", "api_key", "privilege"),
     settings=AuthSettings,
     migrations=importlib.resources.files(__package__) / "migrations",
 )

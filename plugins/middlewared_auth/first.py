@@ -1,7 +1,8 @@
 """The first administrator, and one-time links to log in with."""
 
 from middlewared import FULL_ADMIN, CallError, Context, Origin
-from middlewared_auth.accounts import Account, Accounts, UsernameTaken
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts, NameTaken
 from middlewared_auth.identity import Identities
 from middlewared_auth.keys import ApiKeys
 from middlewared_auth.tokens import TOKEN, Tokens
@@ -26,11 +27,11 @@ def first_admin(ctx: Context) -> Account:
     """
     accounts = ctx.get(Accounts)
     for account in accounts.list_all():
-        if account.active_admin:
+        if account.lasting_admin:
             return account
     try:
         return accounts.create_nowait(FIRST_ADMIN, roles=frozenset({FULL_ADMIN}))
-    except UsernameTaken:
+    except NameTaken:
         raise CallError(
             f"no account has the role {FULL_ADMIN}, and {FIRST_ADMIN!r} is another one"
         ) from None

@@ -4,12 +4,15 @@ import secrets
 
 from middlewared import FULL_ADMIN, Credentials
 from middlewared.clock import Clock
-from middlewared_auth.accounts import Account, Accounts
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts
+from middlewared_auth.declaration import AuthSettings
 from middlewared_auth.keys import ApiKey, ApiKeys
 
 __all__ = ["LOGIN_ID_BYTES", "Identities", "narrow"]
 
 LOGIN_ID_BYTES = 8
+DAY_MS = 24 * 60 * 60 * 1000
 
 
 def narrow(held: frozenset[str], wanted: frozenset[str] | None) -> frozenset[str]:
@@ -22,21 +25,41 @@ def narrow(held: frozenset[str], wanted: frozenset[str] | None) -> frozenset[str
 class Identities:
     """Makes credentials from what the accounts and keys say now."""
 
-    def __init__(self, accounts: Accounts, keys: ApiKeys, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, keys: ApiKeys, settings: AuthSettings, clock: Clock
+    ) -> None:
         self._accounts = accounts
         self._keys = keys
+        self._password_ms = settings.password_days * DAY_MS
         self._clock = clock
 
-    def has_expired(self, key: ApiKey) -> bool:
+    def key_expired(self, key: ApiKey) -> bool:
         """Tell whether a key's time is over."""
-        return key.expires is not None and key.expires <= self._clock.time_ms()
+        return self._is_over(key.expires)
 
-    def seconds_left(self, key_id: int) -> float | None:
-        """Give the time that a key is still good for, None when that has no end."""
-        key = self._keys.get(key_id)
-        if key is None or key.expires is None:
+    def account_expired(self, account: Account) -> bool:
+        """Tell whether an account's time is over."""
+        return self._is_over(account.expires)
+
+    def password_expired(self, account: Account) -> bool:
+        """Tell whether the account's password has to be changed first."""
+        if account.must_change_password:
+            return True
+        if not self._password_ms or account.password_changed is None:
+            return False
+        return self._is_over(account.password_changed + self._password_ms)
+
+    def _is_over(self, expires: int | None) -> bool:
+        return expires is not None and expires <= self._clock.time_ms()
+
+    def seconds_left(self, credentials: Credentials) -> float | None:
+        """Give the time that a login is still good for, None when that has no end."""
+        account = self._accounts.get(credentials.account_id)
+        key = self._keys.get(credentials.api_key)
+        ends = [found.expires for found in (account, key) if found and found.expires]
+        if not ends:
             return None
-        return max(0.0, (key.expires - self._clock.time_ms()) / 1000)
+        return max(0.0, (min(ends) - self._clock.time_ms()) / 1000)
 
     def roles_of(
         self, account_id: int | None, key_id: int | None
@@ -44,16 +67,16 @@ class Identities:
         """Give the roles that a login holds now.
 
         Returns:
-            None when it may not be logged in at all: the account is gone or locked, or
-            the key it came with is gone or has expired.
+            None when it may not be logged in at all: the account is gone, locked or
+            over, or so is the key it came with.
         """
         account = self._accounts.get(account_id)
-        if account is None or account.locked:
+        if account is None or account.locked or self.account_expired(account):
             return None
         if key_id is None:
             return account.roles
         key = self._keys.get(key_id)
-        if key is None or key.account_id != account_id or self.has_expired(key):
+        if key is None or key.account_id != account_id or self.key_expired(key):
             return None
         return narrow(account.roles, key.roles)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from middlewared.clock import Clock
 from middlewared.database import Database
+from middlewared_auth.account import decode_roles, encode_roles
 from middlewared_auth.hashing import Verifier
 
 __all__ = ["ApiKey", "ApiKeys", "new_secret", "split_key"]
@@ -85,7 +86,7 @@ class ApiKeys:
                 id=row[0],
                 account_id=row[1],
                 name=row[2],
-                roles=_decode_roles(row[3]),
+                roles=None if row[3] is None else decode_roles(row[3]),
                 created=row[4],
                 expires=row[5],
                 verifier=Verifier(row[6], row[7], row[8], row[9]),
@@ -134,7 +135,7 @@ class ApiKeys:
             key.id,
             account_id,
             name,
-            None if roles is None else msgspec.json.encode(sorted(roles)).decode(),
+            None if roles is None else encode_roles(roles),
             key.created,
             expires,
             verifier.salt,
@@ -168,9 +169,3 @@ class ApiKeys:
         for key in self.list_all():
             if key.account_id == account_id:
                 del self._by_id[key.id]
-
-
-def _decode_roles(text: str | None) -> frozenset[str] | None:
-    if text is None:
-        return None
-    return frozenset(msgspec.json.decode(text, type=list[str]))

@@ -1,57 +1,48 @@
 """The sessions that are logged in as an account, ended or lowered with it."""
 
 import asyncio
-import weakref
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
 from middlewared import FULL_ADMIN, Credentials
 from middlewared.context import Session
+from middlewared.sessions import Sessions
 from middlewared_auth.identity import Identities
 
 __all__ = ["LiveSessions"]
 
+#: Seconds until the ends of logins are looked at again, at most.
+LONGEST_WAIT = 24 * 60 * 60.0
+
 
 class LiveSessions:
-    """Keeps the credentials of open sessions true to their accounts.
+    """Keeps the credentials of open sessions true to their accounts and keys.
 
-    Sessions are held weakly: one whose client is gone costs nothing.
+    Args:
+        sessions: all that are open.
+        identities: say what a login may now, and for how long.
     """
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, sessions: Sessions, identities: Identities) -> None:
+        self._sessions = sessions
         self._identities = identities
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def login(self, session: Session, credentials: Credentials) -> None:
         """Log a session in and keep its credentials true from now on."""
         session.login(credentials)
-        self._sessions.add(session)
-        if credentials.api_key is not None:
-            self._watch_expiry(credentials.api_key)
+        self._wait_for_end(self._identities.seconds_left(credentials))
 
-    def _watch_expiry(self, key_id: int) -> None:
-        """Look at the sessions of a key again when its time is over."""
-        seconds = self._identities.seconds_left(key_id)
-        if seconds is None or key_id in self._timers:
-            return
-        loop = asyncio.get_running_loop()
-        self._timers[key_id] = loop.call_later(seconds, self._expired, key_id)
-
-    def _expired(self, key_id: int) -> None:
-        del self._timers[key_id]
-        for session in list(self._sessions):
-            credentials = session.credentials
-            if credentials is not None and credentials.api_key == key_id:
-                self._refresh(session, credentials)
-                if session.credentials is not None:  # the clock was set back
-                    self._watch_expiry(key_id)
+    def logged_in(self) -> list[tuple[Session, Credentials]]:
+        """List the open sessions that somebody is logged in on."""
+        return [(s, s.credentials) for s in self._sessions if s.credentials is not None]
 
     def close(self) -> None:
-        """Stop waiting for keys to expire."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        """Stop waiting for logins to end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def refresh(self, account_id: int) -> None:
         """Look again at the sessions of an account that has changed.
@@ -59,15 +50,19 @@ class LiveSessions:
         Who may not be logged in any more is logged out; so is who lost a role, because
         subscriptions that the role allowed must end. Who gained one keeps the session.
         """
-        for session, credentials in self._of(account_id):
-            self._refresh(session, credentials)
+        self._refresh(self._of(account_id))
 
-    def _refresh(self, session: Session, credentials: Credentials) -> None:
-        roles = self._identities.roles_of(credentials.account_id, credentials.api_key)
-        if roles is None or not (FULL_ADMIN in roles or credentials.roles <= roles):
-            session.login(None)
-        elif roles != credentials.roles:
-            session.login(replace(credentials, roles=roles))
+    def _refresh(self, logins: Iterable[tuple[Session, Credentials]]) -> None:
+        for session, credentials in logins:
+            roles = self._identities.roles_of(
+                credentials.account_id, credentials.api_key
+            )
+            if roles is None or not (FULL_ADMIN in roles or credentials.roles <= roles):
+                session.login(None)
+                continue
+            if roles != credentials.roles:
+                session.login(replace(credentials, roles=roles))
+            self._wait_for_end(self._identities.seconds_left(credentials))
 
     def end_logins(self, account_id: int, *, keep: Session | None) -> None:
         """Log out the account's sessions that no API key vouches for.
@@ -82,8 +77,24 @@ class LiveSessions:
 
     def _of(self, account_id: int) -> list[tuple[Session, Credentials]]:
         return [
-            (session, session.credentials)
-            for session in list(self._sessions)
-            if session.credentials is not None
-            and session.credentials.account_id == account_id
+            found for found in self.logged_in() if found[1].account_id == account_id
         ]
+
+    # Logins that end by the clock.
+
+    def _wait_for_end(self, seconds: float | None) -> None:
+        """Look at all logins again when the first of them is over."""
+        if seconds is None:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + min(seconds, LONGEST_WAIT)
+        if self._timer is not None and self._timer.when() <= due:
+            return
+        self.close()
+        self._timer = loop.call_at(due, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._refresh(
+            found for found in self.logged_in() if found[1].account_id is not None
+        )

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from middlewared import CallError, Context
+from middlewared.access import Authenticator
 from middlewared.context import Announcements
+from middlewared.sessions import Sessions
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import AuthSettings, plugin
 from middlewared_auth.first import first_admin, make_link, nobody_can_log_in
@@ -13,6 +15,9 @@ from middlewared_auth.identity import Identities
 from middlewared_auth.keys import ApiKeys
 from middlewared_auth.limits import LoginLimits
 from middlewared_auth.live import LiveSessions
+from middlewared_auth.lockouts import Lockouts
+from middlewared_auth.privileges import Privileges
+from middlewared_auth.proving import Proofs
 from middlewared_auth.signing import Signer, read_key
 from middlewared_auth.tokens import Tokens
 
@@ -23,19 +28,21 @@ __all__ = ["start"]
 @asynccontextmanager
 async def start(ctx: Context) -> AsyncIterator[None]:
     """Load the accounts and offer them; on a first start, offer a way in."""
+    settings = ctx.get(AuthSettings)
     accounts = Accounts(ctx.database, ctx.clock)
+    privileges = Privileges(accounts, ctx.database, ctx.clock)
     keys = ApiKeys(ctx.database, ctx.clock)
-    identities = Identities(accounts, keys, ctx.clock)
+    identities = Identities(accounts, keys, settings, ctx.clock)
     tokens = Tokens(
         accounts=accounts,
         identities=identities,
         signer=Signer(read_key(ctx.settings.data_path / "token.key")),
         database=ctx.database,
         clock=ctx.clock,
-        limit=ctx.get(AuthSettings).max_tokens,
+        limit=settings.max_tokens,
     )
-    live = LiveSessions(identities)
-    await accounts.load()
+    live = LiveSessions(ctx.get(Sessions), identities)
+    await accounts.load(await privileges.load())
     await keys.load()
     await tokens.load()
 
@@ -48,12 +55,21 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     keys.watch(live.refresh)
     services = ctx.services
     services.provide(Accounts, accounts)
+    services.provide(Privileges, privileges)
     services.provide(ApiKeys, keys)
     services.provide(Identities, identities)
     services.provide(Tokens, tokens)
     services.provide(LiveSessions, live)
     services.provide(Hashing, Hashing())
     services.provide(LoginLimits, LoginLimits(ctx.settings.login_attempts, ctx.clock))
+    lockouts = Lockouts(
+        settings.lockout_failures,
+        settings.lockout_seconds,
+        ctx.clock,
+        lambda username: accounts.find(username) is not None,
+    )
+    services.provide(Lockouts, lockouts)
+    services.provide(Authenticator, Proofs(ctx))  # type: ignore[type-abstract]  # by protocol
     if nobody_can_log_in(ctx):
         # The account is made when the line is printed: a command on a stopped server
         # runs this too, and is no first start.

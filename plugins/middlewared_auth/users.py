@@ -1,39 +1,30 @@
-"""The methods of ``user``: accounts, for administrators, and one's own password."""
+"""The methods of ``user``: accounts, for administrators."""
 
+import datetime as dt
 import errno
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from middlewared import (
-    CallError,
-    Context,
-    Credentials,
-    Date,
-    Secret,
-    ValidationError,
-    ValidationErrors,
-)
-from middlewared.access import not_authorized
+from middlewared import Context, Date, Secret, ValidationError, ValidationErrors
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared.registry import Registry
-from middlewared_auth.accounts import Account, Accounts, UsernameTaken
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts, NameTaken
 from middlewared_auth.declaration import plugin
 from middlewared_auth.hashing import Hashing
-from middlewared_auth.limits import Attempt, LoginLimits
-from middlewared_auth.live import LiveSessions
-from middlewared_auth.login import failed
+from middlewared_auth.lockouts import Lockouts
+from middlewared_auth.passwords import check_password
+from middlewared_auth.privileges import Privileges
 from middlewared_auth.roles import check_roles
+from middlewared_auth.texts import as_date, check_line, milliseconds
 
-__all__ = ["check_name", "no_account"]
+__all__ = ["no_account"]
 
-MAX_PASSWORD = 1024
-MAX_TEXT = 255
 #: No colon or comma: SCRAM and HTTP write names in front of these.
 _USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", re.ASCII)
 
@@ -46,9 +37,16 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         uuid: names the account outside this server.
         username: to log in with.
         full_name: for people.
-        roles: sorted; FULL_ADMIN includes all others.
+        roles: given to the account itself, sorted; FULL_ADMIN includes all others.
+        privileges: names of the privileges it holds, sorted.
+        all_roles: all that it may: its own roles and those of its privileges, sorted.
         locked: cannot log in.
+        locked_out: cannot log in with a password for a while, after wrong ones.
+        expires: when it ends; null for never.
+        expired: it has ended.
         has_password: whether a password is set.
+        password_changed: when the password was set; null without one.
+        must_change_password: the password is only good for setting a new one.
         created: when it was made.
     """
 
@@ -57,8 +55,15 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     full_name: str
     roles: list[str]
+    privileges: list[str]
+    all_roles: list[str]
     locked: bool
+    locked_out: bool
+    expires: Date | None
+    expired: bool
     has_password: bool
+    password_changed: Date | None
+    must_change_password: bool
     created: Date
 
 
@@ -68,8 +73,11 @@ class UserCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     username: str
     password: Secret[str] | None = None
     roles: list[str] = []
+    privileges: list[str] = []
     full_name: str = ""
     locked: bool = False
+    expires: dt.datetime | None = None
+    must_change_password: bool = False
 
 
 class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,29 +85,31 @@ class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     username: str | UnsetType = UNSET
     roles: list[str] | UnsetType = UNSET
+    privileges: list[str] | UnsetType = UNSET
     full_name: str | UnsetType = UNSET
     locked: bool | UnsetType = UNSET
+    expires: dt.datetime | UnsetType | None = UNSET
+    must_change_password: bool | UnsetType = UNSET
 
 
-class PasswordChange(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
-    """A new password; ``old_password`` is needed for one's own."""
-
-    username: str
-    new_password: Secret[str]
-    old_password: Secret[str] | None = None
-
-
-def _describe(account: Account) -> User:
+def _describe(ctx: Context, account: Account) -> User:
+    privileges, now = ctx.get(Privileges), ctx.clock.time_ms()
+    held = (privileges.get(number) for number in account.privileges)
     return User(
         id=account.id,
         uuid=account.uuid,
         username=account.username,
         full_name=account.full_name,
-        roles=sorted(account.roles),
+        roles=sorted(account.own_roles),
+        privileges=sorted(privilege.name for privilege in held if privilege),
+        all_roles=sorted(account.roles),
         locked=account.locked,
+        locked_out=ctx.get(Lockouts).seconds_left(account.username) > 0,
+        expires=as_date(account.expires),
+        expired=account.expires is not None and account.expires <= now,
         has_password=account.password_hash is not None,
+        password_changed=as_date(account.password_changed),
+        must_change_password=account.must_change_password,
         created=Date(account.created),
     )
 
@@ -111,19 +121,8 @@ def no_account(what: str) -> ValidationErrors:
     )
 
 
-def check_name(attribute: str, name: str, *, least: int = 0) -> None:
-    """Check a text for people: its length, and that it stays on its line.
-
-    Raises:
-        ValidationErrors: names the attribute and the text.
-    """
-    if not least <= len(name) <= MAX_TEXT or not (name.isprintable()):
-        text = f"{name[:80]!r}: expected {least} to {MAX_TEXT} printable characters"
-        raise ValidationErrors([ValidationError(attribute, text)])
-
-
-def _check_username(username: str | UnsetType) -> None:
-    if username is not UNSET and not _USERNAME.fullmatch(username):
+def _check_username(username: str) -> None:
+    if not _USERNAME.fullmatch(username):
         text = (
             f"{username[:80]!r}: expected 1 to 64 letters, digits and _.@-, the first "
             "one a letter, digit or _"
@@ -131,12 +130,23 @@ def _check_username(username: str | UnsetType) -> None:
         raise ValidationErrors([ValidationError("data.username", text)])
 
 
-def _check_password(attribute: str, password: Secret[str]) -> str:
-    clear = password.get()
-    if not 0 < len(clear) <= MAX_PASSWORD:
-        text = f"has {len(clear)} characters, expected 1 to {MAX_PASSWORD}"
-        raise ValidationErrors([ValidationError(attribute, text)])
-    return clear
+def _find_privileges(ctx: Context, names: Sequence[str]) -> frozenset[int]:
+    """Give the ids of privileges.
+
+    Raises:
+        ValidationErrors: names each one that does not exist.
+    """
+    found = [ctx.get(Privileges).find(name) for name in names]
+    errors = [
+        ValidationError(
+            f"data.privileges.{place}", f"there is no privilege {names[place]!r}"
+        )
+        for place, privilege in enumerate(found)
+        if privilege is None
+    ]
+    if errors:
+        raise ValidationErrors(errors)
+    return frozenset(privilege.id for privilege in found if privilege)
 
 
 def _taken(username: str) -> ValidationErrors:
@@ -147,27 +157,38 @@ def _taken(username: str) -> ValidationErrors:
 @plugin.method(namespace="user")
 async def create(ctx: Context, data: UserCreate) -> User:
     """Make an account and return it."""
-    _check_username(data.username)
-    check_name("data.full_name", data.full_name)
-    roles = check_roles(ctx.get(Registry), data.roles, attribute="data.roles")
+    fields = _checked(ctx, msgspec.structs.asdict(data))
+    del fields["password"]
     accounts = ctx.get(Accounts)
     if accounts.find(data.username) is not None:
         raise _taken(data.username)
-    hashed = None
     if data.password is not None:
-        clear = _check_password("data.password", data.password)
-        hashed = await ctx.get(Hashing).hash_password(clear)
+        clear = check_password("data.password", data.password)
+        fields["password_hash"] = await ctx.get(Hashing).hash_password(clear)
+        fields["password_changed"] = ctx.clock.time_ms()
     try:
-        account = await accounts.create(
-            data.username,
-            full_name=data.full_name,
-            password_hash=hashed,
-            roles=roles,
-            locked=data.locked,
-        )
-    except UsernameTaken:
+        account = await accounts.create(**fields)
+    except NameTaken:
         raise _taken(data.username) from None
-    return _describe(account)
+    return _describe(ctx, account)
+
+
+def _checked(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    """Check what was given of an account; turn it into attributes of `Account`."""
+    fields = {name: value for name, value in given.items() if value is not UNSET}
+    if "username" in fields:
+        _check_username(fields["username"])
+    if "full_name" in fields:
+        check_line("data.full_name", fields["full_name"])
+    if "roles" in fields:
+        fields["own_roles"] = check_roles(
+            ctx.get(Registry), fields.pop("roles"), attribute="data.roles"
+        )
+    if "privileges" in fields:
+        fields["privileges"] = _find_privileges(ctx, fields["privileges"])
+    if "expires" in fields:
+        fields["expires"] = milliseconds(fields["expires"])
+    return fields
 
 
 @plugin.method(namespace="user", read_only=True)
@@ -175,7 +196,8 @@ def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:
     """List the accounts that match, by the filters and options of ``core.get_jobs``."""
-    items = [msgspec.to_builtins(_describe(a)) for a in ctx.get(Accounts).list_all()]
+    accounts = ctx.get(Accounts).list_all()
+    items = [msgspec.to_builtins(_describe(ctx, account)) for account in accounts]
     return run_query(items, parse_filters(filters), parse_options(options or {}))
 
 
@@ -183,30 +205,22 @@ def query(
 async def update(ctx: Context, id: int, data: UserUpdate) -> User:  # noqa: A002 - wire
     """Change an account and return it.
 
-    Who gets locked or loses a role is logged out everywhere. The last account that may
-    do everything cannot be locked or lose FULL_ADMIN.
+    Who gets locked, expires or loses a role is logged out everywhere. Setting
+    ``locked`` to false also ends a lock-out. The last account that may do everything
+    cannot be locked, expire or lose FULL_ADMIN.
     """
-    _check_username(data.username)
-    if data.full_name is not UNSET:
-        check_name("data.full_name", data.full_name)
-    changes = {
-        name: value
-        for name, value in msgspec.structs.asdict(data).items()
-        if value is not UNSET
-    }
-    if data.roles is not UNSET:
-        changes["roles"] = check_roles(
-            ctx.get(Registry), data.roles, attribute="data.roles"
-        )
+    changes = _checked(ctx, msgspec.structs.asdict(data))
     try:
         account = await ctx.get(Accounts).change(
             id, lambda account: replace(account, **changes)
         )
-    except UsernameTaken:
+    except NameTaken:
         raise _taken(str(data.username)) from None
     if account is None:
         raise no_account(f"with id {id}")
-    return _describe(account)
+    if data.locked is False:
+        ctx.get(Lockouts).forgive(account.username)
+    return _describe(ctx, account)
 
 
 @plugin.method(namespace="user")
@@ -218,65 +232,3 @@ async def delete(ctx: Context, id: int) -> bool:  # noqa: A002 - the wire's word
     if not await ctx.get(Accounts).remove(id):
         raise no_account(f"with id {id}")
     return True
-
-
-@plugin.method(namespace="user", authenticated=True)
-async def set_password(ctx: Context, data: PasswordChange) -> None:
-    """Set a password: one's own with the old one, anybody's as a full admin.
-
-    It ends all tokens of the account, and its sessions besides the calling one and
-    those of API keys.
-    """
-    credentials = ctx.credentials
-    accounts = ctx.get(Accounts)
-    account = accounts.find(data.username)
-    own = (
-        account is not None
-        and credentials is not None
-        and credentials.account_id == account.id
-    )
-    if credentials is None or not (own or credentials.full_admin):
-        raise not_authorized()  # before it is said whether the account exists
-    if account is None:
-        raise no_account(repr(data.username))
-    clear = _check_password("data.new_password", data.new_password)
-    if own:
-        await _check_old(ctx, credentials, account, data.old_password)
-    hashed = await ctx.get(Hashing).hash_password(clear)
-    changed = await accounts.change(
-        account.id, partial(_with_password, before=account, hashed=hashed)
-    )
-    if changed is None:
-        raise no_account(repr(data.username))
-    ctx.get(LiveSessions).end_logins(account.id, keep=ctx.session)
-
-
-def _with_password(now: Account, *, before: Account, hashed: str) -> Account:
-    if now.password_hash != before.password_hash:
-        raise CallError("The password was changed meanwhile", errno.EBUSY)
-    return replace(now, password_hash=hashed, generation=now.generation + 1)
-
-
-async def _check_old(
-    ctx: Context, credentials: Credentials, account: Account, old: Secret[str] | None
-) -> None:
-    """Check the old password; guessing it is limited like a login.
-
-    Raises:
-        CallError: EACCES, an API key may not give its account a first password; EBUSY,
-            too many wrong ones.
-        ValidationErrors: it is wrong or missing.
-    """
-    if account.password_hash is None:
-        if credentials.api_key is not None:
-            raise not_authorized()
-        return
-    origin = ctx.session.origin if ctx.session is not None else None
-    attempt = Attempt() if origin is None else ctx.get(LoginLimits).begin(origin)
-    claimed = "" if old is None else old.get()
-    if await ctx.get(Hashing).check_password(account.password_hash, claimed):
-        attempt.refund()
-        return
-    await failed(ctx)
-    text = "is not the password of this account"
-    raise ValidationErrors([ValidationError("data.old_password", text)])

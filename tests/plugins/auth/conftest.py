@@ -48,7 +48,7 @@ def pool_plugin() -> Plugin:
     """Declare some roles, and a method that needs one."""
     plugin = Plugin("pool")
 
-    @plugin.method(roles=["POOL_READ"])
+    @plugin.method(roles=["POOL_READ"], read_only=True)
     async def names(ctx: Context) -> list[str]:
         """List the pools."""
         return ["tank"]

@@ -137,6 +137,33 @@ async def test_key_that_lives_on_is_looked_at_again(world: Any) -> None:
     assert time.monotonic() - began >= 0.15
 
 
+async def test_session_ends_when_its_account_does(world: Any) -> None:
+    """An account with an end is logged out then, whatever it logged in with."""
+    number = await world.user("ann")
+    key = await world.call("api_key.create", {"username": "ann", "name": "k"})
+    by_key, by_password = world.connect(), await world.log_in("ann")
+    assert await by_key.context.call("auth.login_with_api_key", key["key"])
+    token = await by_password.context.call("auth.generate_token")
+    soon = dt.datetime.fromtimestamp(world.clock.time_ms() / 1000 + 0.1, dt.UTC)
+    await world.call("user.update", number, {"expires": soon})
+    assert by_key.credentials is not None
+    ended = anyio.Event()
+    by_password.on_logout(ended.set)
+    world.clock.advance(1)
+    with anyio.fail_after(10):
+        await ended.wait()
+    assert (by_key.credentials, by_password.credentials) == (None, None)
+    session = world.connect()
+    assert not await session.context.call("auth.login_with_token", token)
+    login = {"mechanism": "API_KEY_PLAIN", "username": "ann", "api_key": key["key"]}
+    answer = await session.context.call("auth.login_ex", login)
+    assert answer == {"response_type": "EXPIRED"}
+    shown = await world.call("user.query", [], {"get": True})
+    assert shown["expired"] is True
+    await world.call("user.update", number, {"expires": None})
+    await world.log_in("ann")
+
+
 async def test_gone_sessions_cost_nothing(world: Any) -> None:
     """The plugin does not keep a session whose connection is gone."""
     await world.user("ann")

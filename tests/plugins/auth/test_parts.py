@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from middlewared import CallError, Origin
 from middlewared.database import Database
-from middlewared_auth.accounts import Account, Accounts, UsernameTaken
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts, NameTaken
 from middlewared_auth.hashing import Hashing, derive
 from middlewared_auth.keys import split_key
 from middlewared_auth.limits import MAX_ADDRESSES, LoginLimits
@@ -192,7 +193,7 @@ async def test_names_are_claimed_before_they_are_written(
     async def create() -> None:
         try:
             await accounts.create("ann")
-        except UsernameTaken:
+        except NameTaken:
             outcomes.append("taken")
         else:
             outcomes.append("made")
@@ -204,7 +205,7 @@ async def test_names_are_claimed_before_they_are_written(
             await anyio.lowlevel.checkpoint()
         try:
             accounts.create_nowait("ann", roles=frozenset())
-        except UsernameTaken:
+        except NameTaken:
             outcomes.append("taken at once")
     assert sorted(outcomes) == ["made", "taken", "taken at once"]
 

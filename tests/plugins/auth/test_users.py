@@ -36,8 +36,15 @@ async def test_created_user_is_listed_without_its_password(world: Any) -> None:
         "username": "ann",
         "full_name": "Ann O.",
         "roles": ["JOB_USER", "POOL_READ"],
+        "privileges": [],
+        "all_roles": ["JOB_USER", "POOL_READ"],
         "locked": False,
+        "locked_out": False,
+        "expires": None,
+        "expired": False,
         "has_password": True,
+        "password_changed": {"$date": world.clock.time_ms()},
+        "must_change_password": False,
         "created": {"$date": world.clock.time_ms()},
     }
     listed = await world.call("user.query", [["username", "=", "ann"]], {"get": True})
@@ -157,82 +164,6 @@ async def test_methods_need_a_full_admin(world: Any) -> None:
             await session.context.call(method, *params)
 
 
-async def test_own_password_needs_the_old_one(world: Any) -> None:
-    """Nobody changes their own password without the old one, not even an admin."""
-    await world.user("ann", "FULL_ADMIN")
-    session = await world.log_in("ann")
-    for old in ({}, {"old_password": "wrong"}):
-        with pytest.raises(ValidationErrors) as info:
-            await session.context.call(
-                "user.set_password", {"username": "ann", "new_password": "new", **old}
-            )
-        assert refusal(info)[0] == "data.old_password"
-    await session.context.call(
-        "user.set_password",
-        {"username": "ann", "new_password": "new", "old_password": "pw"},
-    )
-    assert session.credentials is not None
-    await world.log_in("ann", "new")
-    assert not await world.connect().context.call("auth.login", "ann", "pw")
-
-
-async def test_guessing_the_old_password_is_limited(world: Any) -> None:
-    """A stolen session cannot guess the password faster than a login can."""
-    await world.user("ann")
-    session = await world.log_in("ann")
-    change = {"username": "ann", "new_password": "n", "old_password": "x"}
-    for _ in range(5):
-        with pytest.raises(ValidationErrors):
-            await session.context.call("user.set_password", change)
-    with pytest.raises(CallError, match="Rate Limit Exceeded"):
-        await session.context.call("user.set_password", change)
-
-
-async def test_admin_sets_the_password_of_another(world: Any) -> None:
-    """A full admin needs no old password for others; it logs them out."""
-    await world.user("root", "FULL_ADMIN")
-    await world.user("ann")
-    admin, ann = await world.log_in("root"), await world.log_in("ann")
-    token = await ann.context.call("auth.generate_token")
-    await admin.context.call(
-        "user.set_password", {"username": "ann", "new_password": "new"}
-    )
-    assert ann.credentials is None
-    assert admin.credentials is not None
-    assert not await ann.context.call("auth.login_with_token", token)
-    await world.log_in("ann", "new")
-
-
-async def test_password_of_another_is_not_for_users(world: Any) -> None:
-    """A limited user learns nothing of other accounts, not even whether they exist."""
-    await world.user("ann")
-    await world.user("bob")
-    session = await world.log_in("ann")
-    for name in ("bob", "nobody"):
-        with pytest.raises(CallError, match="Not authorized"):
-            await session.context.call(
-                "user.set_password", {"username": name, "new_password": "new"}
-            )
-    with pytest.raises(ValidationErrors, match="there is no account 'nobody'"):
-        await world.call(
-            "user.set_password", {"username": "nobody", "new_password": "new"}
-        )
-
-
-async def test_key_cannot_give_its_account_a_first_password(world: Any) -> None:
-    """A narrow API key does not become its whole account by setting a password."""
-    await world.user("ann", "POOL_READ", password=None)
-    key = await world.call(
-        "api_key.create", {"username": "ann", "name": "k", "roles": []}
-    )
-    session = world.connect()
-    assert await session.context.call("auth.login_with_api_key", key["key"])
-    with pytest.raises(CallError, match="Not authorized"):
-        await session.context.call(
-            "user.set_password", {"username": "ann", "new_password": "new"}
-        )
-
-
 async def test_queries_take_filters_and_options(world: Any) -> None:
     """The language of core.get_jobs works on accounts, with its errors."""
     for name in ("ann", "bob", "cat"):
@@ -265,45 +196,3 @@ async def test_one_name_is_given_once(world: Any) -> None:
             group.start_soon(create)
     taken = "there is an account 'ann' already"
     assert sorted(outcomes) == ["made", taken, taken]
-
-
-async def test_one_of_two_new_passwords_wins(world: Any) -> None:
-    """Two changes that start from the same password do not both succeed."""
-    await world.user("ann", "FULL_ADMIN")
-    sessions = [await world.log_in("ann") for _ in range(2)]
-    outcomes: list[str] = []
-
-    async def change(session: ClientSession, word: str) -> None:
-        data = {"username": "ann", "old_password": "pw", "new_password": word}
-        try:
-            await session.context.call("user.set_password", data)
-        except (CallError, ValidationErrors) as exc:
-            outcomes.append(str(exc))
-        else:
-            outcomes.append(f"set {word}")
-
-    async with anyio.create_task_group() as group:
-        for number, session in enumerate(sessions):
-            group.start_soon(change, session, f"new{number}")
-    won, lost = sorted(outcomes, reverse=True)
-    assert "meanwhile" in lost or "is not the password" in lost
-    await world.log_in("ann", won.removeprefix("set "))
-
-
-async def test_password_of_an_account_that_goes_meanwhile(world: Any) -> None:
-    """A password that is set while its account is removed is refused."""
-    number = await world.user("ann")
-    outcomes: list[str] = []
-
-    async def change() -> None:
-        data = {"username": "ann", "new_password": "new"}
-        try:
-            await world.call("user.set_password", data)
-        except ValidationErrors as exc:
-            outcomes.append(exc.errors[0].text)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(change)
-        await anyio.lowlevel.checkpoint()
-        await world.call("user.delete", number)
-    assert outcomes == ["there is no account 'ann'"]

@@ -1,0 +1,180 @@
+"""What proves who somebody is: a password, an API key, a token."""
+
+import logging
+from typing import Literal, TypeAlias
+
+import anyio
+
+from middlewared import Context, Credentials, Origin
+from middlewared_auth.account import Account
+from middlewared_auth.accounts import Accounts
+from middlewared_auth.declaration import AuthSettings
+from middlewared_auth.hashing import Hashing
+from middlewared_auth.identity import Identities
+from middlewared_auth.keys import ApiKey, ApiKeys, split_key
+from middlewared_auth.limits import Attempt, LoginLimits
+from middlewared_auth.lockouts import Lockouts
+from middlewared_auth.signing import origin_name
+from middlewared_auth.tokens import Tokens
+
+__all__ = [
+    "Proof",
+    "Proofs",
+    "Refusal",
+    "admit_key",
+    "delay",
+    "prove_key",
+    "prove_password",
+    "prove_token",
+    "right_password",
+]
+
+logger = logging.getLogger(__name__)
+
+#: AUTH_ERR: wrong. EXPIRED: right, but its time is over. DENIED: right, but locked.
+Refusal: TypeAlias = Literal["AUTH_ERR", "EXPIRED", "DENIED"]
+#: The rights that were proved. Nothing may be awaited before they are used: a change of
+#: the account in between would be missed.
+Proof: TypeAlias = Credentials | Refusal
+
+
+async def prove_password(
+    ctx: Context, origin: Origin, username: str, password: str
+) -> Proof:
+    """Check a password; a failure is counted, logged and answered late.
+
+    Raises:
+        CallError: EBUSY, too many failed from this address or with this name.
+    """
+    attempt = ctx.get(LoginLimits).begin(origin)
+    ctx.get(Lockouts).begin(username)
+    account = await right_password(ctx, username, password)
+    if account is None:
+        known = ctx.get(Accounts).find(username)
+        return await _refuse(ctx, origin, "AUTH_ERR", "a password", known)
+    ctx.get(Lockouts).forgive(username)
+    if ctx.get(Identities).password_expired(account):
+        return await _refuse(ctx, origin, "EXPIRED", "an expired password", account)
+    return await _admit(ctx, origin, attempt, account, None)
+
+
+async def right_password(ctx: Context, username: str, password: str) -> Account | None:
+    """Give the account whose password this is, by the hash that it has afterwards.
+
+    It takes as long for names that nobody has. The caller counts failures.
+    """
+    accounts = ctx.get(Accounts)
+    account = accounts.find(username)
+    hashed = None if account is None else account.password_hash
+    right = await ctx.get(Hashing).check_password(hashed, password)
+    current = None if account is None else accounts.get(account.id)
+    if not right or current is None or current.password_hash != hashed:
+        return None
+    return current
+
+
+async def prove_key(
+    ctx: Context, origin: Origin, username: str | None, clear: str
+) -> Proof:
+    """Check an API key; without *username* the key says whose it is.
+
+    Raises:
+        CallError: EBUSY, too many logins failed from this address.
+    """
+    attempt = ctx.get(LoginLimits).begin(origin)
+    keys, accounts = ctx.get(ApiKeys), ctx.get(Accounts)
+    key_id, secret = split_key(clear) or (None, clear)
+    key = keys.get(key_id)
+    verifier = None if key is None else key.verifier
+    right = await ctx.get(Hashing).check_secret(verifier, secret)
+    account = None if key is None else accounts.get(key.account_id)
+    if (
+        not right
+        or key is None
+        or keys.get(key_id) is not key
+        or account is None
+        or username not in (None, account.username)
+    ):
+        return await _refuse(ctx, origin, "AUTH_ERR", "an API key", account)
+    return await admit_key(ctx, origin, attempt, account, key)
+
+
+async def admit_key(
+    ctx: Context, origin: Origin, attempt: Attempt, account: Account, key: ApiKey
+) -> Proof:
+    """Let somebody in who has proved to know a key, unless its time is over."""
+    if ctx.get(Identities).key_expired(key):
+        return await _refuse(ctx, origin, "EXPIRED", "an expired API key", account)
+    return await _admit(ctx, origin, attempt, account, key.id)
+
+
+async def prove_token(ctx: Context, origin: Origin, token: str) -> Proof:
+    """Use a token for logging in; only bad ones count against the limit.
+
+    Raises:
+        CallError: EBUSY, it is bad, and too many logins failed from this address.
+    """
+    credentials = ctx.get(Tokens).take(token, origin, attrs={})
+    if credentials is not None:
+        return credentials
+    ctx.get(LoginLimits).begin(origin)
+    return await _refuse(ctx, origin, "AUTH_ERR", "a token", None)
+
+
+async def _admit(
+    ctx: Context,
+    origin: Origin,
+    attempt: Attempt,
+    account: Account,
+    key_id: int | None,
+) -> Proof:
+    identities = ctx.get(Identities)
+    kind = "LOGIN_PASSWORD" if key_id is None else "API_KEY"
+    credentials = identities.credentials(kind, account, key_id=key_id)
+    if credentials is not None:
+        attempt.refund()
+        return credentials
+    if identities.account_expired(account):
+        return await _refuse(ctx, origin, "EXPIRED", "an expired account", account)
+    return await _refuse(ctx, origin, "DENIED", "a locked account", account)
+
+
+async def _refuse(
+    ctx: Context, origin: Origin, refusal: Refusal, how: str, account: Account | None
+) -> Refusal:
+    # Only names of accounts: people type passwords into the field for the name.
+    name = "nobody known" if account is None else repr(account.username)
+    where = origin_name(origin)
+    logger.warning("a login with %s as %s from %s failed", how, name, where)
+    await delay(ctx)
+    return refusal
+
+
+async def delay(ctx: Context) -> None:
+    """Wait as long as a failed login takes to answer."""
+    await anyio.sleep(ctx.get(AuthSettings).failure_delay)
+
+
+class Proofs:
+    """Checks what HTTP requests prove themselves with (`middlewared.access`)."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def by_password(
+        self, username: str, password: str, origin: Origin
+    ) -> Credentials | None:
+        """Check a name and a password."""
+        return _rights(await prove_password(self._context, origin, username, password))
+
+    async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
+        """Check an API key."""
+        return _rights(await prove_key(self._context, origin, None, key))
+
+    async def by_token(self, token: str, origin: Origin) -> Credentials | None:
+        """Use a token that may log in."""
+        return _rights(await prove_token(self._context, origin, token))
+
+
+def _rights(proof: Proof) -> Credentials | None:
+    return proof if isinstance(proof, Credentials) else None
