@@ -31,15 +31,18 @@ class Origin(msgspec.Struct, frozen=True):
     Attributes:
         address: IP address, None on the unix socket.
         uid: user id of the peer on the unix socket, else None.
-        secure: nobody in between can listen: unix socket, loopback or TLS.
+        secure: nobody in between can listen: unix socket, loopback or TLS, here or at a
+            trusted proxy.
         channel_binding: what a login over this TLS connection is bound to, the
             ``tls-server-end-point`` of RFC 5929; None where there is none.
+        remote_user: who the client is, as a trusted proxy says.
     """
 
     address: str | None = None
     uid: int | None = None
     secure: bool = True
     channel_binding: bytes | None = None
+    remote_user: str | None = None
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):

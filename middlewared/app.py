@@ -22,6 +22,7 @@ from middlewared.events import EventBus
 from middlewared.http import build_http
 from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Plugin
+from middlewared.proxies import Proxies
 from middlewared.registry import Registry
 from middlewared.server import Server
 from middlewared.sessions import Sessions
@@ -116,6 +117,7 @@ class App:
         services.provide(Database, database)
         services.provide(Tasks, Tasks())
         services.provide(Sessions, Sessions())
+        services.provide(Proxies, Proxies(self.settings))
         services.provide(Startup, Startup())
         services.provide(Shutdown, self.shutdown)
         services.provide(Announcements, Announcements())
@@ -167,7 +169,7 @@ class App:
         async with self.started() as context:
             registry = context.get(Registry)
             await context.get(Startup).run()
-            http = build_http(registry, self.settings)
+            http = build_http(registry, self.settings, context.get(Proxies))
             server = Server(self.services, context.get(Dispatcher), http, tls)
             async with server.listening():
                 try:
@@ -217,7 +219,7 @@ class App:
 def print_ready(services: Services, server: Server) -> None:
     """Print where the server listens, and what plugins announce."""
     lines = [
-        f"Listening on {server.base_url}",
+        f"Listening on {server.base_url}{server.settings.base_path}",
         f"Unix socket {server.settings.socket_path}",
         *services.get(Announcements).texts(server.base_url),
     ]

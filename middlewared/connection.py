@@ -72,6 +72,10 @@ class Gate(Protocol):
         """Say where a transport comes from."""
         ...
 
+    def origin_behind(self, peer: Origin, request: Request) -> Origin:
+        """Say where an upgrade comes from, through a trusted proxy or not."""
+        ...
+
     def forget(self, connection: "Connection") -> None:
         """Drop a connection that is gone."""
         ...
@@ -310,6 +314,7 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
 
     def _handshake(self, request: Request) -> None:
+        self.origin = self.gate.origin_behind(self.origin, request)
         refusal = self.gate.admit(request, self.origin)
         if refusal is None:
             response = self._ws.accept(request)

@@ -66,6 +66,14 @@ class Session(Protocol):
         """Replace the credentials; None logs out and ends all subscriptions."""
         ...
 
+    def require_secure(self) -> None:
+        """Refuse to take credentials that others on the way could read.
+
+        Raises:
+            CallError: EPERM, the connection is plain HTTP from elsewhere.
+        """
+        ...
+
     def on_logout(self, callback: Callable[[], None]) -> None:
         """Call back once, when these credentials are replaced or the client goes."""
         ...
@@ -134,6 +142,10 @@ class Context:
     def clock(self) -> Clock:
         """The clock that everything reads."""
         return self.services.get(Clock)  # type: ignore[type-abstract]  # by protocol
+
+    def path(self, path: str) -> str:
+        """Give the path of a route as clients see it, below ``base_path``."""
+        return f"{self.settings.base_path}{path}"
 
     async def call(self, method: str, *params: Any) -> Any:
         """Call a method of any plugin with the rights of this context.

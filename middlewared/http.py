@@ -11,9 +11,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from middlewared.access import Origin
+from middlewared.basepath import with_base
 from middlewared.hosts import host_allowed
+from middlewared.proxies import Proxies
 from middlewared.registry import Registry
-from middlewared.server import SOCKET_PATHS
+from middlewared.server import SOCKET_PATHS, UNIX_SOCKET_PROXIED
 from middlewared.settings import Settings
 
 __all__ = ["JsonResponse", "build_http"]
@@ -30,6 +33,37 @@ class JsonResponse(Response):
     def render(self, content: Any) -> bytes:
         """Encode the body."""
         return msgspec.json.encode(content)
+
+
+class _Arrival:
+    """Finds out where requests come from, and puts the base path into place.
+
+    From here on ``request.state.origin`` is the client, as are ``client`` and
+    ``scheme`` of the scope; every path has ``base_path`` in front, whether or not a
+    proxy cut it off.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, proxies: Proxies) -> None:
+        self.app = app
+        self.base = settings.base_path
+        self.proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        peer: Origin = scope["state"]["origin"]
+        if peer.address is None and self.proxies.came_through(headers.getlist):
+            refusal = PlainTextResponse(UNIX_SOCKET_PROXIED, status_code=403)
+            await refusal(scope, receive, send)
+            return
+        origin = self.proxies.origin(peer, headers.getlist)
+        scope["state"]["origin"] = origin
+        if origin is not peer:
+            scope["client"] = (origin.address, 0)
+            scope["scheme"] = "https" if origin.secure else "http"
+        scope["root_path"] = self.base
+        scope["path"] = with_base(scope["path"], self.base)
+        scope["raw_path"] = scope["path"].encode()
+        await self.app(scope, receive, send)
 
 
 class _HostCheck:
@@ -89,7 +123,7 @@ async def upgrade_required(request: Request) -> Response:
     )
 
 
-def build_http(registry: Registry, settings: Settings) -> ASGIApp:
+def build_http(registry: Registry, settings: Settings, proxies: Proxies) -> ASGIApp:
     """Compose the HTTP application from the kernel's routes and the plugins'."""
     routes = [
         Route("/healthz", healthz),
@@ -97,7 +131,10 @@ def build_http(registry: Registry, settings: Settings) -> ASGIApp:
         *(Route(path, upgrade_required) for path in SOCKET_PATHS),
         *(route for plugin in registry.plugins for route in plugin.routes),
     ]
-    middleware = [Middleware(_HostCheck, settings=settings)]
+    middleware = [
+        Middleware(_Arrival, settings=settings, proxies=proxies),
+        Middleware(_HostCheck, settings=settings),
+    ]
     if settings.tls_paths is not None and settings.hsts_max_age:
         middleware.insert(0, Middleware(_InsistOnTls, settings=settings))
     return Starlette(routes=routes, middleware=middleware)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import email.utils
 import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -25,22 +24,26 @@ from uvicorn.server import ServerState
 from websockets.http11 import Request
 
 from middlewared.access import FULL_ADMIN, Credentials, Origin
+from middlewared.basepath import without_base
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
 from middlewared.context import Services
 from middlewared.errors import PortInUse, SettingsError, StartError
 from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.proxies import Proxies, is_loopback
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
 from middlewared.settings import Settings
 from middlewared.tls import Tls, end_point_of
 
-__all__ = ["SOCKET_PATHS", "Server"]
+__all__ = ["SOCKET_PATHS", "UNIX_SOCKET_PROXIED", "Server"]
 
 logger = logging.getLogger(__name__)
 
 #: Where WebSocket connections are accepted.
 SOCKET_PATHS = ("/api/current", "/api/v26.0.0")
+#: A proxy on the unix socket would make a full admin of everybody behind it.
+UNIX_SOCKET_PROXIED = "The unix socket is not for proxies; use the port\n"
 WATCH_INTERVAL = 1.0  # seconds
 CLOSE_SERVICE_RESTART = 1012
 BACKLOG = 1024
@@ -53,6 +56,7 @@ class _HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        self.app_state["origin"] = self.app_state["gate"].origin_of(transport)
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -90,14 +94,6 @@ class _HttpProtocol(H11Protocol):
             self._deadline = None
 
 
-def _public(host: str) -> bool:
-    """Tell whether other machines can reach an address."""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
-
-
 class Server:
     """The listeners and every open connection.
 
@@ -128,6 +124,7 @@ class Server:
         self._state = ServerState()
         self._listeners: list[asyncio.Server] = []
         self._tls = tls
+        self._proxies = services.get(Proxies)
         self._socket_is_ours = False
         self._config = Config(
             app,
@@ -145,19 +142,35 @@ class Server:
 
     def admit(self, request: Request, origin: Origin) -> tuple[int, str] | None:
         """Say with which status and text an upgrade is refused, None to let it in."""
-        path = request.path.partition("?")[0]
-        host = request.headers.get("Host")
-        page = request.headers.get("Origin")
-        if path not in SOCKET_PATHS:
-            return 404, f"No WebSocket at {path}, expected {SOCKET_PATHS[0]}\n"
-        if self.stopping:
-            return 503, "The server stops\n"
-        if len(self.connections) >= self.settings.max_connections:
-            return 503, f"{self.settings.max_connections} connections are open\n"
+        return (
+            self._wrong_place(request)
+            or self._wrong_client(request, origin)
+            or self._no_room()
+        )
+
+    def _wrong_place(self, request: Request) -> tuple[int, str] | None:
+        target = request.path.partition("?")[0]
+        base = self.settings.base_path
+        if without_base(target, base) in SOCKET_PATHS:
+            return None
+        return 404, f"No WebSocket at {target}, expected {base}{SOCKET_PATHS[0]}\n"
+
+    def _wrong_client(self, request: Request, origin: Origin) -> tuple[int, str] | None:
+        headers = request.headers
+        host, page = headers.get("Host"), headers.get("Origin")
+        if origin.address is None and self._proxies.came_through(headers.get_all):
+            return 403, UNIX_SOCKET_PROXIED
         if not host_allowed(host, self.settings):
             return 403, f"Host {host!r} is not in allowed_hosts\n"
         if not origin_allowed(page, host, self.settings):
             return 403, f"Origin {page!r} is not in allowed_origins\n"
+        return None
+
+    def _no_room(self) -> tuple[int, str] | None:
+        if self.stopping:
+            return 503, "The server stops\n"
+        if len(self.connections) >= self.settings.max_connections:
+            return 503, f"{self.settings.max_connections} connections are open\n"
         return None
 
     def open_session(self, connection: Connection, origin: Origin) -> ClientSession:
@@ -194,9 +207,13 @@ class Server:
         tls_object = transport.get_extra_info("ssl_object")
         return Origin(
             address=address,
-            secure=tls_object is not None or not _public(address),
+            secure=tls_object is not None or is_loopback(address),
             channel_binding=end_point_of(tls_object),
         )
+
+    def origin_behind(self, peer: Origin, request: Request) -> Origin:
+        """Say where an upgrade comes from, through a trusted proxy or not."""
+        return self._proxies.origin(peer, request.headers.get_all)
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone, and its session."""
@@ -243,7 +260,7 @@ class Server:
     async def _listen_tcp(self) -> None:
         host, port = self.settings.listen_address
         allowed = self._tls or self.settings.insecure or self.settings.behind_proxy
-        if _public(host) and not allowed:
+        if not is_loopback(host) and not allowed:
             raise StartError(
                 f"listen is {self.settings.listen!r}, a public address without TLS; "
                 "set tls_certificate, behind_proxy when a proxy speaks TLS, or insecure"

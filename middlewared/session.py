@@ -129,9 +129,14 @@ class ClientSession(Subscriber):
         Another login ends those that it may not have, and whatever a source still
         sends with the rights of the earlier one. Nothing happens once the client is
         gone: a login may end after its client.
+
+        Raises:
+            CallError: EPERM, see `require_secure`.
         """
         if self.closed:
             return
+        if credentials is not None:
+            self.require_secure()
         before = self.credentials
         for callback in self._logout:
             callback()
@@ -160,6 +165,19 @@ class ClientSession(Subscriber):
         except CallError:
             return False
         return True
+
+    def require_secure(self) -> None:
+        """Refuse to take credentials that others on the way could read.
+
+        Raises:
+            CallError: EPERM, the connection is plain HTTP from elsewhere.
+        """
+        if not (self.origin.secure or self.services.get(Settings).insecure):
+            raise CallError(
+                "Logins over plain HTTP are refused; use TLS, have a trusted proxy say "
+                "that it does, or allow them with insecure",
+                errno.EPERM,
+            )
 
     def on_logout(self, callback: Callable[[], None]) -> None:
         """Call back once, when these credentials are replaced or the client goes."""

@@ -1,5 +1,7 @@
 """One frozen table of settings: from TOML, ``MIDDLEWARED_*`` variables and flags."""
 
+import functools
+import ipaddress
 import os
 import re
 import tomllib
@@ -10,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from middlewared.basepath import check_base_path
 from middlewared.errors import SettingsError
 
 __all__ = ["PREFIX", "Settings", "decode_table", "default_data_dir", "load_settings"]
@@ -19,6 +22,7 @@ T = TypeVar("T")
 
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def default_data_dir() -> Path:
@@ -26,6 +30,16 @@ def default_data_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/middlewared")
     return Path("~/.local/share/middlewared").expanduser()
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise SettingsError(
+            f"trusted_proxies has {text!r}, expected an IP address or a network such "
+            "as 10.0.0.0/8"
+        ) from None
 
 
 class Settings(
@@ -62,11 +76,29 @@ class Settings(
         ),
     ] = 31_536_000
     insecure: Annotated[
-        bool, Meta(description="Allow a public address without TLS.")
+        bool,
+        Meta(description="Allow a public address without TLS, and logins over it."),
     ] = False
     behind_proxy: Annotated[
         bool, Meta(description="A proxy in front speaks TLS: allow a public address.")
     ] = False
+    base_path: Annotated[
+        str, Meta(description="Path in front of all others, such as /jobs.")
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks of proxies whose X-Forwarded-For and "
+            "X-Forwarded-Proto count."
+        ),
+    ] = ()
+    remote_user_header: Annotated[
+        str | None,
+        Meta(
+            description="Header in which a trusted proxy says which account a client "
+            "is logged in as."
+        ),
+    ] = None
     allowed_origins: Annotated[
         tuple[str, ...],
         Meta(description="Origins of browser pages besides the server's own."),
@@ -140,6 +172,12 @@ class Settings(
         host, port = self.listen_address
         if not 0 <= port <= 65535 or not host:  # noqa: PLR2004 - ports end there
             raise SettingsError(f"listen is {self.listen!r}, expected HOST:PORT")
+        check_base_path(self.base_path)
+        if not self.trusted_networks and self.remote_user_header:
+            raise SettingsError(
+                f"remote_user_header is {self.remote_user_header!r}, but there are no "
+                "trusted_proxies that may send it"
+            )
         if self.tls_key is not None and self.tls_certificate is None:
             raise SettingsError(
                 f"tls_key is {self.tls_key!r}, but there is no tls_certificate"
@@ -161,6 +199,11 @@ class Settings(
             raise SettingsError(
                 f"listen is {self.listen!r}, expected HOST:PORT"
             ) from None
+
+    @functools.cached_property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Where trusted proxies are."""
+        return tuple(_network(text) for text in self.trusted_proxies)
 
     @property
     def tls_paths(self) -> tuple[Path, Path] | None:
@@ -228,7 +271,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Collect ``MIDDLEWARED_X`` and ``MIDDLEWARED_PLUGIN__X``."""
-    lists = {"allowed_origins", "allowed_hosts"}
+    lists = {"allowed_origins", "allowed_hosts", "trusted_proxies"}
     found: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX):

@@ -3,6 +3,8 @@
 import importlib.util
 import shutil
 
+#: Where Debian puts it, which is not on everybody's path.
+SBIN = "/usr/sbin"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -11,15 +13,22 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
+def find_nginx() -> str | None:
+    """Find nginx."""
+    return shutil.which("nginx") or shutil.which("nginx", path=SBIN)
+
+
 def missing_programs() -> dict[str, str]:
     """Name, by marker, what is not installed here."""
     found = {
         "browser": find_browser() is not None,
+        "nginx": find_nginx() is not None,
         "node": shutil.which("node") is not None and shutil.which("npm") is not None,
         "truenas": importlib.util.find_spec("truenas_api_client") is not None,
     }
     names = {
         "browser": "Chromium",
+        "nginx": "nginx",
         "node": "Node.js",
         "truenas": "truenas_api_client",
     }

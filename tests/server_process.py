@@ -111,7 +111,7 @@ class ServerProcess:
             target=self._read, args=(self.process, self._lines), daemon=True
         )
         reader.start()
-        self.url = self.wait_line(r"Listening on (\S+)")
+        self.url = self.wait_line(r"Listening on (https?://[^/\s]+)")
         self.port = int(self.url.rpartition(":")[2])
 
     def _read(

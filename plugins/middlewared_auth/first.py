@@ -57,4 +57,4 @@ def make_link(ctx: Context, account: Account) -> str:
         single_use=True,
         origin=Origin(),
     )
-    return f"/ui/#token={token}"
+    return ctx.path(f"/ui/#token={token}")

@@ -97,6 +97,7 @@ class LoginAnswer(msgspec.Struct, frozen=True):
 def _session(ctx: Context) -> Session:
     if ctx.session is None:
         raise CallError("Only a connection can log in", errno.EINVAL)
+    ctx.session.require_secure()
     return ctx.session
 
 

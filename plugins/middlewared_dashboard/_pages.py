@@ -42,7 +42,7 @@ class _Headers:
 
 async def front(request: Request) -> Response:
     """Send a browser to the dashboard."""
-    return RedirectResponse("ui/", status_code=307)
+    return RedirectResponse(f"{request.scope['root_path']}/ui/", status_code=307)
 
 
 plugin = Plugin("dashboard", requires=("jobs",))

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from middlewared import CallError, Context, Origin
+from middlewared import CallError, Context
 from middlewared.context import Services
 from middlewared_auth import Tokens
 from middlewared_jobs.access import check_readable
@@ -27,10 +27,9 @@ async def download(request: Request) -> Response:
     if not (text.isascii() and text.isdecimal()):
         return _refuse(404, f"No download {text!r}")
     number = int(text)
-    peer = request.client
     who = services.get(Tokens).take(
         request.query_params.get("auth_token", ""),
-        Origin(address=peer.host if peer else None),
+        request.state.origin,
         attrs={"job": number},
     )
     if who is None:

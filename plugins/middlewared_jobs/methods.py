@@ -280,7 +280,7 @@ def _add_logs(plugin: Plugin) -> None:
             origin=origin,
         )
         name = quote(filename, safe="")
-        return f"/_download/{id}?auth_token={token}&filename={name}"
+        return ctx.path(f"/_download/{id}?auth_token={token}&filename={name}")
 
     @plugin.method(
         namespace="job",

@@ -27,6 +27,9 @@ class FakeSession:
     def login(self, credentials: Credentials | None) -> None:
         self.credentials = credentials
 
+    def require_secure(self) -> None:
+        pass
+
     def on_logout(self, callback: Any) -> None:
         pass
 

@@ -20,7 +20,6 @@ from middlewared import (
     Date,
     Event,
     Example,
-    Origin,
     Plugin,
     Secret,
     ValidationError,
@@ -183,7 +182,7 @@ async def as_text(request: Request) -> Response:
     """Send all notes as text to who has a token for it."""
     services: Services = request.state.services
     token = request.query_params.get("auth_token", "")
-    origin = Origin(address=request.client.host if request.client else None)
+    origin = request.state.origin
     if services.get(Tokens).take(token, origin, attrs={"notes": "text"}) is None:
         return PlainTextResponse("The token is no good\n", status_code=401)
     notes = await services.get(Notes).list_all()

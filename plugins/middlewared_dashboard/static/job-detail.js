@@ -176,8 +176,10 @@ export class JobDetail {
     this.#message.hidden = true;
     try {
       const path = await this.#client.call("core.job_download_logs", id, `${id}.log`);
-      // Relative to where the server's root is for us: a proxy may have moved it.
-      h("a", { href: `..${path}`, download: `${id}.log` }).click();
+      // A proxy may have put something in front of it that the server does not know.
+      const root = new URL("..", import.meta.url).pathname;
+      const href = path.startsWith(root) ? path : root + path.slice(1);
+      h("a", { href, download: `${id}.log` }).click();
     } catch (error) {
       this.#fail(error);
     }

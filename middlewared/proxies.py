@@ -1,0 +1,117 @@
+"""What a trusted proxy in front says about a client: its address, its scheme, its user.
+
+Whatever the headers say, they count only when the peer is one of ``trusted_proxies``:
+anybody else could write them too.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from middlewared.access import Origin
+from middlewared.settings import Settings
+
+__all__ = ["Proxies", "is_loopback"]
+
+FOR = "x-forwarded-for"
+SCHEME = "x-forwarded-proto"
+#: What only a proxy sends.
+_SIGNS = (FOR, SCHEME, "x-forwarded-host", "x-real-ip", "forwarded")
+
+#: All values of a header, by its name in lower case.
+Headers = Callable[[str], Sequence[str]]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    try:
+        return _address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
+
+
+def _hop(text: str) -> str | None:
+    """Read one entry of X-Forwarded-For; some proxies add the port."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(_address(host))
+    except ValueError:
+        return None
+
+
+class Proxies:
+    """The proxies that are trusted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._networks = settings.trusted_networks
+        self._user_header = (settings.remote_user_header or "").lower()
+
+    def trusts(self, address: str) -> bool:
+        """Tell whether an address is a trusted proxy's."""
+        try:
+            found = _address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+    def came_through(self, headers: Headers) -> bool:
+        """Tell whether some proxy forwarded a request, trusted or not."""
+        return any(headers(name) for name in _SIGNS)
+
+    def origin(self, peer: Origin, headers: Headers) -> Origin:
+        """Say where a request comes from.
+
+        Args:
+            peer: who is at the other end of the connection.
+            headers: of the request.
+
+        Returns:
+            The client that a trusted proxy speaks for; *peer* for everybody else.
+        """
+        if peer.address is None or not self.trusts(peer.address):
+            return peer
+        chain = [hop for text in headers(FOR) for hop in text.split(",")]
+        schemes = [s for text in headers(SCHEME) for s in text.lower().split(",")]
+        users = headers(self._user_header) if self._user_header else ()
+        # Two of them: the proxy has left standing what its client sent.
+        user = users[0].strip() if len(users) == 1 else ""
+        origin = replace(peer, remote_user=user or None)
+        if not chain and not schemes:
+            return origin
+        client = self._client(peer.address, chain)
+        https = bool(schemes) and all(scheme.strip() == "https" for scheme in schemes)
+        return replace(
+            origin,
+            address=client or peer.address,
+            secure=https or (client is not None and is_loopback(client)),
+            # The client has seen the proxy's certificate, not ours.
+            channel_binding=None,
+        )
+
+    def _client(self, peer: str, chain: list[str]) -> str | None:
+        """Go back from proxy to proxy, as far as each one is trusted.
+
+        What stands to the left of the first stranger was written by that stranger.
+
+        Returns:
+            None when the nearest proxy names nobody.
+        """
+        client, speaker = None, peer
+        for text in reversed(chain):
+            hop = _hop(text)
+            if hop is None or not self.trusts(speaker):
+                break
+            client = speaker = hop
+        return client

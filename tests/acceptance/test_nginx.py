@@ -1,0 +1,173 @@
+"""The real program behind a real nginx that speaks TLS, under a base path."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from certificates import Pair, make_pair
+from nginx_process import Nginx
+from server_process import ADMIN_PASSWORD, CONFIG, ServerProcess
+from websockets.asyncio.client import connect as dial
+
+from middlewared.client import CannotConnect, Client, connect
+
+pytestmark = [pytest.mark.nginx]
+
+PROXIED = """
+base_path = "/jobs"
+trusted_proxies = ["127.0.0.1"]
+login_attempts = 2
+"""
+#: Another address of this machine: nginx is the one that is trusted.
+ELSEWHERE = ("127.0.0.2", 0)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    with ServerProcess(folder / "data", config=PROXIED + CONFIG) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nginx(
+    tmp_path_factory: pytest.TempPathFactory, pair: Pair, server: ServerProcess
+) -> Iterator[Nginx]:
+    with Nginx(tmp_path_factory.mktemp("nginx"), pair, server.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(nginx: Nginx, pair: Pair) -> AsyncIterator[Client]:
+    """Come through nginx, and log in."""
+    async with connect(nginx.url, ssl=pair.trust()) as client:
+        await client.login("admin", ADMIN_PASSWORD)
+        yield client
+
+
+@pytest.fixture
+async def http(nginx: Nginx, pair: Pair) -> AsyncIterator[httpx.AsyncClient]:
+    """Come through nginx for everything else."""
+    async with httpx.AsyncClient(base_url=nginx.url, verify=pair.trust()) as http:
+        yield http
+
+
+async def test_jobs_run_under_the_base_path(client: Client) -> None:
+    """The socket is upgraded; the address of the page is enough to find it."""
+    assert await client.job("demo.noop", "through") == "through"
+
+
+async def test_log_is_downloaded_by_its_link(
+    client: Client, http: httpx.AsyncClient, nginx: Nginx
+) -> None:
+    """The path in the answer is the whole path."""
+    job = client.job("demo.log", 3)
+    await job
+    path = await client.call("core.job_download_logs", job.id, "three.log")
+    assert path.startswith("/jobs/_download/")
+    answer = await http.get(f"https://127.0.0.1:{nginx.port}{path}")
+    assert answer.status_code == 200
+    assert len(answer.text.splitlines()) == 3
+
+
+async def test_page_and_its_redirects_stay_under_the_base_path(
+    http: httpx.AsyncClient, nginx: Nginx
+) -> None:
+    """With the scheme and the port that the browser sees."""
+    where = f"https://127.0.0.1:{nginx.port}/jobs/"
+    for path in ("", "/", "/ui"):
+        answer = await http.get(f"{nginx.url}{path}", follow_redirects=True)
+        assert (answer.status_code, str(answer.url)) == (200, f"{where}ui/")
+    assert (await http.get("/healthz")).json() == {"status": "ok"}
+    assert (await http.get("/api/versions")).json() == ["v26.0.0"]
+
+
+async def test_pages_of_others_are_kept_out(nginx: Nginx, pair: Pair) -> None:
+    """The origin of the own page is the one that the browser sees."""
+    url = f"wss://127.0.0.1:{nginx.port}/jobs/api/current"
+    own, trust = f"https://127.0.0.1:{nginx.port}", pair.trust()
+    async with dial(url, ssl=trust, origin=own, proxy=None) as socket:  # type: ignore[arg-type]  # its Origin is a str
+        await socket.send('{"jsonrpc":"2.0","method":"core.ping","id":1}')
+        assert json.loads(await socket.recv())["result"] == "pong"
+    with pytest.raises(Exception, match="HTTP 403"):
+        await dial(url, ssl=trust, origin="https://evil.example", proxy=None)  # type: ignore[arg-type]  # as above
+
+
+async def ask_from(
+    nginx: Nginx, trust: ssl.SSLContext, method: str, *params: str, sent: str
+) -> dict[str, object]:
+    """Call once from another address, which claims to be yet another one."""
+    url = f"wss://127.0.0.1:{nginx.port}/jobs/api/current"
+    async with dial(
+        url,
+        ssl=trust,
+        proxy=None,
+        local_addr=ELSEWHERE,
+        additional_headers={"X-Forwarded-For": sent, "X-Forwarded-Proto": "http"},
+    ) as socket:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        await socket.send(json.dumps(request))
+        found: dict[str, object] = json.loads(await socket.recv())
+        return found
+
+
+async def test_clients_cannot_choose_their_address(
+    nginx: Nginx, pair: Pair, client: Client
+) -> None:
+    """Failed logins count for the address that nginx saw, whatever is claimed."""
+    trust = pair.trust()
+    for number in range(2):
+        answer = await ask_from(
+            nginx, trust, "auth.login", "admin", "wrong", sent=f"198.51.100.{number}"
+        )
+        assert answer["result"] is False
+    answer = await ask_from(
+        nginx, trust, "auth.login", "admin", ADMIN_PASSWORD, sent="198.51.100.9"
+    )
+    assert "Rate Limit Exceeded" in str(answer["error"])
+    # Others who come through the same nginx are not concerned.
+    await client.login("admin", ADMIN_PASSWORD)
+
+
+async def test_restart_is_told_through_nginx(
+    server: ServerProcess, nginx: Nginx, pair: Pair
+) -> None:
+    """The close code arrives, and a client that comes back finds its job."""
+    async with connect(nginx.url, ssl=pair.trust(), reconnect=True) as client:
+        await client.login("admin", ADMIN_PASSWORD)
+        job = client.job("demo.noop", 1)
+        assert await job == 1
+        await asyncio.to_thread(server.restart)
+        found = await client.call("core.get_jobs", [["id", "=", job.id]])
+        assert found[0]["state"] == "SUCCESS"
+
+
+async def test_nginx_says_when_the_server_is_gone(
+    server: ServerProcess, nginx: Nginx, pair: Pair, http: httpx.AsyncClient
+) -> None:
+    """Clients are told the status; afterwards everything is as before."""
+    await asyncio.to_thread(server.stop)
+    try:
+        with pytest.raises(CannotConnect, match="HTTP 502"):
+            async with connect(nginx.url, ssl=pair.trust()):
+                pass
+        assert (await http.get("/healthz")).status_code == 502
+    finally:
+        await asyncio.to_thread(server.start)
+    assert (await http.get("/healthz")).status_code == 200
+
+
+def test_configuration_for_nginx_can_be_read_as_it_is(tmp_path: Path) -> None:
+    """Nothing of it is only true for the tests: `Nginx` replaces names, not lines."""
+    pair = make_pair(tmp_path)
+    with Nginx(tmp_path, pair, 1) as running:
+        assert running.port
