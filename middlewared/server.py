@@ -28,6 +28,7 @@ from middlewared.basepath import without_base
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
 from middlewared.context import Services
+from middlewared.datadir import note_socket
 from middlewared.errors import PortInUse, SettingsError, StartError
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.proxies import Proxies, is_loopback
@@ -295,6 +296,7 @@ class Server:
             )
             self._socket_is_ours = True
             path.chmod(0o600)
+            note_socket(self.settings.data_path, path)
         except OSError as exc:
             self.stop_listening()
             raise StartError(

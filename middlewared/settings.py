@@ -15,9 +15,18 @@ from msgspec import Meta
 from middlewared.basepath import check_base_path
 from middlewared.errors import SettingsError
 
-__all__ = ["PREFIX", "Settings", "decode_table", "default_data_dir", "load_settings"]
+__all__ = [
+    "PREFIX",
+    "SOCKET",
+    "Settings",
+    "decode_table",
+    "default_data_dir",
+    "load_settings",
+]
 
 PREFIX = "MIDDLEWARED_"
+#: Name of the unix socket in the data directory.
+SOCKET = "middlewared.sock"
 T = TypeVar("T")
 
 Positive = Annotated[int, Meta(gt=0)]
@@ -224,7 +233,7 @@ class Settings(
         """Path of the unix socket."""
         if self.unix is not None:
             return Path(self.unix).expanduser().absolute()
-        return self.data_path / "middlewared.sock"
+        return self.data_path / SOCKET
 
 
 #: Bytes of a unix socket path, without the final NUL (unix(7)).

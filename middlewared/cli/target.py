@@ -60,7 +60,9 @@ class Target:
 
     def address(self) -> str:
         """Give the address to connect to."""
-        return self.remote_address() or str(self.data_path() / "middlewared.sock")
+        from middlewared.datadir import served_at  # noqa: PLC0415 - lazy
+
+        return self.remote_address() or str(served_at(self.data_path()))
 
     def credentials(self) -> dict[str, str]:
         """Find what to log in with: options first, then the environment.

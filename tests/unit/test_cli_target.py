@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from middlewared.cli.target import Target, connection_options
+from middlewared.datadir import locked_data_dir, note_socket
 from middlewared.settings import default_data_dir
 
 
@@ -37,6 +38,13 @@ def test_options_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Target(url="/x.sock").address() == "/x.sock"
     assert Target(data_dir=Path("/data")).address() == "/data/middlewared.sock"
     assert Target(data_dir=Path("/data")).remote_address() is None
+
+
+def test_moved_socket(tmp_path: Path) -> None:
+    """The socket of a server that was started with --unix is found."""
+    with locked_data_dir(tmp_path):
+        note_socket(tmp_path, Path("/run/elsewhere.sock"))
+        assert Target(data_dir=tmp_path).address() == "/run/elsewhere.sock"
 
 
 def test_no_credentials() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from middlewared.datadir import locked_data_dir
+from middlewared.datadir import locked_data_dir, note_socket, served_at
 from middlewared.errors import StartError
 
 
@@ -82,3 +82,22 @@ def test_path_that_cannot_be_made() -> None:
         locked_data_dir(Path("/proc/nowhere")),
     ):
         pass
+
+
+def test_socket_is_found(tmp_path: Path) -> None:
+    """A socket that was moved is found in the directory, while it is served."""
+    usual = tmp_path / "middlewared.sock"
+    assert served_at(tmp_path) == usual
+    with locked_data_dir(tmp_path):
+        note_socket(tmp_path, usual)
+        assert served_at(tmp_path) == usual
+        note_socket(tmp_path, Path("/run/elsewhere.sock"))
+        assert served_at(tmp_path) == Path("/run/elsewhere.sock")
+    assert served_at(tmp_path) == usual
+
+
+def test_socket_of_a_killed_server(tmp_path: Path) -> None:
+    """What a server noted that was killed does not outlive the next lock."""
+    (tmp_path / "lock").write_text("/run/elsewhere.sock")
+    with locked_data_dir(tmp_path):
+        assert served_at(tmp_path) == tmp_path / "middlewared.sock"

@@ -12,6 +12,7 @@ from wire_client import WireClient, open_socket, upgrade_request
 from wire_http import http_client
 from wire_server import wire_server
 
+from middlewared.datadir import served_at
 from middlewared.errors import StartError
 from middlewared.testing import running_server
 
@@ -77,6 +78,14 @@ async def test_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
         running.client() as client,
     ):
         assert await client.call("core.ping") == "pong"
+
+
+async def test_moved_socket_is_found(tmp_path: Path) -> None:
+    """Who knows the data directory finds the socket that ``--unix`` moved."""
+    folder, path = tmp_path / "data", tmp_path / "moved.sock"
+    async with running_server(data_dir=folder, unix=str(path)):
+        assert served_at(folder) == path
+    assert served_at(folder) == folder / "middlewared.sock"
 
 
 async def test_file_in_the_place_of_the_socket_stays(tmp_path: Path) -> None:
