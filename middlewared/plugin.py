@@ -148,6 +148,10 @@ class Plugin:
         settings: struct of its table in the settings; `Context.get` gives it back.
         migrations: folder of its numbered SQL files.
         version: shown in errors about its jobs.
+
+    Attributes:
+        routes: append Starlette's, to serve HTTP.
+        commands: append click's, for the program ``middlewared``.
     """
 
     def __init__(

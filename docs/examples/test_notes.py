@@ -1,7 +1,10 @@
 """What the example of the plugin guide promises, seen by its clients."""
 
+import os
+import sys
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from middlewared_notes import plugin
@@ -77,3 +80,16 @@ async def test_jobs(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "buy milk\n"
     assert "the key is ********" in log["data"]
     assert item["arguments"] == ["********"]
+
+
+async def test_command() -> None:
+    """The plugin's command is one of the program's."""
+    environment = os.environ | {"MIDDLEWARED_PLUGINS_DIR": str(Path(__file__).parent)}
+    program = (sys.executable, "-m", "middlewared.cli", "notes", "add")
+    async with running_server(plugin) as server, server.client() as client:
+        data_dir = str(server.app.settings.data_path)
+        words = ("buy milk", "--data-dir", data_dir)
+        done = await anyio.run_process([*program, *words], env=environment)
+        note = await client.call("notes.get", 1)
+    assert done.stdout == b"note 1\n"
+    assert note["text"] == "buy milk"

@@ -1,13 +1,17 @@
 """The group of all commands."""
 
+import os
+from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from middlewared.cli.target import connection_options
+from middlewared.settings import PREFIX
 
-__all__ = ["LazyGroup", "program"]
+__all__ = ["LazyGroup", "Program", "program"]
 
 
 class LazyGroup(click.Group):
@@ -39,8 +43,44 @@ class LazyGroup(click.Group):
         return command
 
 
+class Program(LazyGroup):
+    """Our commands and those of plugins; these are imported for help and strange names.
+
+    Plugins are those that are installed, and those in the folder that
+    ``MIDDLEWARED_PLUGINS_DIR`` names. A command of ours wins over one of the same name.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List our commands, then those of plugins."""
+        ours = super().list_commands(ctx)
+        return [*ours, *sorted(set(self._added) - set(ours))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, ours or a plugin's."""
+        return super().get_command(ctx, cmd_name) or self._added.get(cmd_name)
+
+    @cached_property
+    def _added(self) -> dict[str, click.Command]:
+        from middlewared.errors import PluginError  # noqa: PLC0415 - lazy
+        from middlewared.loader import find_plugins  # noqa: PLC0415 - lazy
+
+        folder = os.environ.get(f"{PREFIX}PLUGINS_DIR")
+        try:
+            plugins = find_plugins(Path(folder).expanduser() if folder else None)
+        except PluginError as error:
+            # Ours work all the same, and help is what one needs now.
+            click.echo(f"middlewared: {error}", err=True)
+            return {}
+        return {
+            command.name: command
+            for plugin in plugins
+            for command in plugin.commands
+            if command.name
+        }
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=Program,
     lazy={
         "serve": "middlewared.cli.serve:serve",
         "call": "middlewared.cli.call:call",

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from middlewared.cli.group import LazyGroup, program
+from middlewared.cli.group import LazyGroup, Program, program
 from middlewared.cli.job import make_filters
 
 
@@ -74,10 +76,11 @@ def test_overview() -> None:
 
 
 def test_commands_are_loaded_when_used() -> None:
-    """Starting the program imports no command and no terminal library."""
+    """Starting the program imports no command and nothing of the server."""
     script = (
         "import sys, middlewared.cli.group; "
-        "print([m for m in sys.modules if m.split('.')[0] == 'rich' "
+        "print([m for m in sys.modules "
+        "if m.split('.')[0] in ('rich', 'starlette', 'aiosqlite', 'uvicorn') "
         "or m in ('middlewared.cli.job', 'middlewared.cli.serve')])"
     )
     result = subprocess.run(
@@ -91,6 +94,53 @@ def test_lazy_group_refuses_what_is_no_command() -> None:
     group = LazyGroup("x", lazy={"broken": "os:sep"})
     with pytest.raises(TypeError, match="os:sep is no command"):
         group.get_command(click.Context(group), "broken")
+
+
+ADDED = """
+import click
+
+from middlewared import Plugin
+
+plugin = Plugin("added")
+plugin.commands.append(click.Command("rewind", help="Rewind the tape."))
+plugin.commands.append(click.Command("ping", help="Be in the way."))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder of plugins that the program looks into."""
+    monkeypatch.setenv("MIDDLEWARED_PLUGINS_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("middlewared_added", None)
+
+
+def help_of(*words: str) -> Result:
+    """Ask a program that has loaded no plugin yet for help."""
+    fresh = Program("middlewared", lazy={"ping": "middlewared.cli.server:ping"})
+    return CliRunner().invoke(fresh, [*words, "--help"])
+
+
+def test_commands_of_plugins(folder: Path) -> None:
+    """They are listed and run; one of ours cannot be replaced."""
+    (folder / "middlewared_added.py").write_text(ADDED)
+    overview = help_of().output
+    assert "Rewind the tape." in overview
+    assert overview.count("\n  ping ") == 1
+    assert "Rewind the tape." in help_of("rewind").output
+    assert "sign of life" in help_of("ping").output
+
+
+def test_broken_plugin(folder: Path) -> None:
+    """It is named, and our own commands work."""
+    (folder / "middlewared_added.py").write_text("1 / 0")
+    overview = help_of()
+    assert overview.exit_code == 0
+    assert "middlewared_added.py:1: ZeroDivisionError" in overview.stderr
+    assert "\n  ping " in overview.stdout
+    assert help_of("rewind").exit_code == 2
+    assert help_of("ping").stderr == ""
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

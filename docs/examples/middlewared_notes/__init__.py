@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Annotated
 
 import anyio
+import click
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
@@ -25,6 +26,8 @@ from middlewared import (
     ValidationError,
     ValidationErrors,
 )
+from middlewared.cli.target import Target, connection_options
+from middlewared.client import Client
 from middlewared.context import Services
 from middlewared_auth import Tokens
 from middlewared_jobs import Job, job
@@ -191,6 +194,30 @@ async def as_text(request: Request) -> Response:
 
 plugin.routes.append(Route("/notes.txt", as_text))
 # -- end route --
+
+
+# -- start command --
+@click.group(short_help="Leave and read notes.")
+def notes() -> None:
+    """Leave and read notes."""
+
+
+@notes.command("add")
+@click.argument("text")
+@connection_options()
+@click.pass_obj
+def leave(target: Target, text: str) -> None:
+    """Leave a note that says TEXT."""
+
+    async def body(client: Client) -> None:
+        note = await client.call("notes.add", text)
+        click.echo(f"note {note['id']}")
+
+    target.run(body)
+
+
+plugin.commands.append(notes)
+# -- end command --
 
 
 # -- start job --
