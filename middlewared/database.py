@@ -39,11 +39,16 @@ _PRAGMAS = (
     "PRAGMA cache_size=-16384",
     "PRAGMA foreign_keys=ON",
 )
-_WRITER_PRAGMAS = (
+_WRITER_OPENS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA wal_autocheckpoint=1000",
     "PRAGMA journal_size_limit=67108864",
+    # Finds out now, and not with the first job, that the file is read-only: BEGIN alone
+    # does not mind. The value stays what it is.
+    "BEGIN IMMEDIATE",
+    "PRAGMA user_version=0",
+    "ROLLBACK",
 )
 
 
@@ -81,13 +86,14 @@ class Database:
         """Open or create the database file; close it after the last write.
 
         Raises:
-            StoreError: the file cannot be opened, is no database or is locked.
+            StoreError: the file cannot be opened or written, is no database or is
+                locked.
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
                 writer = await stack.enter_async_context(_connected(path))
-                for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
-                    await writer.execute_fetchall(pragma)
+                for statement in (*_PRAGMAS, *_WRITER_OPENS):
+                    await writer.execute_fetchall(statement)
                 reader = await stack.enter_async_context(_connected(path))
                 for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
                     await reader.execute_fetchall(pragma)

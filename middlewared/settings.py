@@ -161,7 +161,7 @@ class Settings(
     ] = 10.0
     close_timeout: Annotated[
         Seconds, Meta(description="Seconds a closing handshake may take.")
-    ] = 2.0
+    ] = 1.5
     login_attempts: Annotated[
         Positive, Meta(description="Failed logins per address and minute.")
     ] = 20
@@ -274,7 +274,9 @@ def decode_table(
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except OSError as exc:
+        raise SettingsError(f"settings file {str(path)!r}: {exc.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise SettingsError(f"settings file {str(path)!r}: {exc}") from None
 
 

@@ -383,14 +383,15 @@ class TestDisk:
             await database.execute((INSERT, (2,)))
         assert await database.read("SELECT x FROM t") == [(1,)]
 
-    async def test_read_only_at_the_start(self) -> None:
+    @pytest.mark.parametrize("folder_mode", [0o755, 0o555])
+    async def test_read_only_at_the_start(self, folder_mode: int) -> None:
         """A database that cannot be written is refused when it is opened."""
         with unprivileged() as folder:
             path = folder / "test.db"
             async with Database.open(path) as database:
                 await database.execute((TABLE, ()))
             path.chmod(0o444)
-            folder.chmod(0o555)
+            folder.chmod(folder_mode)
             with pytest.raises(StoreError, match=f"^database '{path}': .*readonly"):
                 async with Database.open(path):
                     pass
