@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from middlewared.access import Origin
 from middlewared.settings import Settings
 
-__all__ = ["Proxies", "is_loopback"]
+__all__ = ["UNIX_SOCKET_PROXIED", "Proxies", "is_loopback"]
 
+#: A proxy on the unix socket would make a full admin of everybody behind it.
+UNIX_SOCKET_PROXIED = "The unix socket is not for proxies; use the port\n"
 FOR = "x-forwarded-for"
 SCHEME = "x-forwarded-proto"
 #: What only a proxy sends.

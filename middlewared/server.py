@@ -31,20 +31,18 @@ from middlewared.context import Services
 from middlewared.datadir import note_socket
 from middlewared.errors import PortInUse, SettingsError, StartError
 from middlewared.hosts import host_allowed, origin_allowed
-from middlewared.proxies import Proxies, is_loopback
+from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies, is_loopback
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
 from middlewared.settings import Settings
 from middlewared.tls import Tls, end_point_of
 
-__all__ = ["SOCKET_PATHS", "UNIX_SOCKET_PROXIED", "Server"]
+__all__ = ["SOCKET_PATHS", "Server"]
 
 logger = logging.getLogger(__name__)
 
 #: Where WebSocket connections are accepted.
 SOCKET_PATHS = ("/api/current", "/api/v26.0.0")
-#: A proxy on the unix socket would make a full admin of everybody behind it.
-UNIX_SOCKET_PROXIED = "The unix socket is not for proxies; use the port\n"
 WATCH_INTERVAL = 1.0  # seconds
 CLOSE_SERVICE_RESTART = 1012
 BACKLOG = 1024

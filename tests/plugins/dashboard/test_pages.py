@@ -7,11 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 import middlewared_dashboard
-from middlewared.testing import running_server
-from middlewared_dashboard import plugin
+from middlewared.testing import RunningServer, running_server
 
 STATIC = Path(middlewared_dashboard.__file__).parent / "static"
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
@@ -27,11 +25,17 @@ def name_of(path: Path) -> str:
     return path.relative_to(STATIC).as_posix()
 
 
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[RunningServer]:
+    """Run a server for all tests here."""
+    async with running_server() as running:
+        yield running
+
+
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    """Ask the plugin's routes, without a server."""
-    transport = httpx.ASGITransport(app=Starlette(routes=plugin.routes))
-    async with httpx.AsyncClient(transport=transport, base_url="http://mw") as client:
+async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    """Ask the server."""
+    async with httpx.AsyncClient(base_url=server.url) as client:
         yield client
 
 
@@ -71,7 +75,7 @@ PAGE = Page((STATIC / "index.html").read_text(encoding="utf-8"))
 async def test_front_door(http: httpx.AsyncClient) -> None:
     """A browser that knows only the address comes to the dashboard."""
     answer = await http.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "ui/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
 
 
 @pytest.mark.parametrize("path", ["/ui/", "/ui/index.html"])
@@ -184,13 +188,11 @@ def test_modules_import_what_is_there(path: Path) -> None:
     assert not re.search(r"\binnerHTML\b|\beval\(|new Function\(|document\.write", text)
 
 
-async def test_server_serves_it() -> None:
-    """The real server sends a browser from its address to the page."""
-    async with (
-        running_server() as running,
-        httpx.AsyncClient(follow_redirects=True) as http,
-    ):
-        answer = await http.get(running.url)
-    assert str(answer.url) == f"{running.url}/ui/"
+async def test_address_leads_to_the_page(
+    server: RunningServer, http: httpx.AsyncClient
+) -> None:
+    """A browser that knows only the address ends there."""
+    answer = await http.get("", follow_redirects=True)
+    assert str(answer.url) == f"{server.url}/ui/"
     assert answer.status_code == 200
     guards(answer)
