@@ -55,7 +55,8 @@ PLACES = {
 ERRNO_MEANINGS = {
     "EACCES": "The login lacks the role, or may not do this at all.",
     "EBUSY": "Not now: the lock, the queue or a limit is full, or the server stops.",
-    "ECANCELED": "The job that was waited for was aborted; the text says by whom.",
+    "ECANCELED": "The job that was waited for was aborted, the text says by whom; "
+    "or a subscription ended before it was answered.",
     "EDQUOT": "The connection has too many subscriptions.",
     "EEXIST": "Something with this name exists already.",
     "EFAULT": "The default of `CallError`: it did not work, the text says why.",

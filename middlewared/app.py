@@ -19,6 +19,7 @@ from middlewared.datadir import locked_data_dir
 from middlewared.dispatch import Dispatcher
 from middlewared.errors import MiddlewareError, PluginError, SettingsError
 from middlewared.events import EventBus
+from middlewared.feeds import Feeds
 from middlewared.http import build_http
 from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Plugin
@@ -126,6 +127,7 @@ class App:
             bus.collections |= {c.name: c for c in plugin.collections}
             bus.sources |= {s.name: s for s in plugin.sources}
         services.provide(EventBus, bus)
+        services.provide(Feeds, Feeds(bus, database.epoch))
         dispatcher = Dispatcher(services)
         services.provide(Dispatcher, dispatcher)
         services.provide(Caller, dispatcher)  # type: ignore[type-abstract]  # by protocol

@@ -187,6 +187,10 @@ class Connection(asyncio.Protocol):
         """Queue an event; the first progress gives way when the client is behind."""
         self._put(event.frame_for(subscriber), event.key, event.importance)
 
+    def send_as(self, event: Event, subscriber: Subscriber, key: Hashable) -> None:
+        """Queue an event with a key of its own, for it to give way by."""
+        self._put(event.frame_for(subscriber), key, event.importance)
+
     async def wait_writable(self) -> None:
         """Wait until the client has taken most of what it was sent."""
         await self._writable.wait()

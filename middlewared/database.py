@@ -18,7 +18,7 @@ import msgspec
 
 from middlewared.errors import StoreError
 
-__all__ = ["Database", "Done", "Statement", "Write"]
+__all__ = ["Database", "Done", "Statement", "Write", "renew_epoch"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +50,31 @@ _WRITER_OPENS = (
     "PRAGMA user_version=0",
     "ROLLBACK",
 )
+#: Names the database; clients that knew another one have to start over.
+_EPOCH = (
+    """
+    CREATE TABLE IF NOT EXISTS database_epoch (
+        one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL
+    ) STRICT
+    """,
+    "INSERT OR IGNORE INTO database_epoch VALUES (1, lower(hex(randomblob(8))))",
+)
+_RENEW = "UPDATE database_epoch SET epoch = lower(hex(randomblob(8)))"
 
 
 class Write(msgspec.Struct, frozen=True, eq=False):
-    """Statements that are committed together, and who wants to know."""
+    """Statements that are committed together, and who wants to know.
+
+    Attributes:
+        statements: in order.
+        done: called with the outcome.
+        appends: rows that no other statement of the transaction looks at; those of
+            several writes are joined, and follow all statements.
+    """
 
     statements: tuple[Statement, ...]
     done: Done | None
+    appends: tuple[Statement, ...] = ()
 
 
 class Database:
@@ -66,12 +84,21 @@ class Database:
     as one transaction (group commit), with ``synchronous=FULL``: what was reported
     as done survives a power cut. The queue is not bounded by itself: its feeders are
     (calls in flight, running jobs), so that no final state of a job is ever refused.
+
+    Attributes:
+        path: the file.
+        epoch: names the database; it changes when a backup is restored.
     """
 
     def __init__(
-        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        epoch: str,
     ) -> None:
         self.path = path
+        self.epoch = epoch
         self._writer = writer
         self._reader = reader
         self._queue: list[Write] = []
@@ -92,14 +119,15 @@ class Database:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 writer = await stack.enter_async_context(_connected(path))
-                for statement in (*_PRAGMAS, *_WRITER_OPENS):
+                for statement in (*_PRAGMAS, *_WRITER_OPENS, *_EPOCH):
                     await writer.execute_fetchall(statement)
                 reader = await stack.enter_async_context(_connected(path))
                 for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
                     await reader.execute_fetchall(pragma)
+                rows = await reader.execute_fetchall("SELECT epoch FROM database_epoch")
             except sqlite3.Error as exc:
                 raise StoreError(f"database {str(path)!r}: {exc}") from exc
-            database = cls(path, writer, reader)
+            database = cls(path, writer, reader, next(iter(rows))[0])
             async with anyio.create_task_group() as group:
                 group.start_soon(database._commit_groups, name="database writer")
                 try:
@@ -150,15 +178,23 @@ class Database:
             await self._roll_back()
             raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
 
-    def write(self, statements: Iterable[Statement], done: Done | None = None) -> None:
+    def write(
+        self,
+        statements: Iterable[Statement],
+        done: Done | None = None,
+        *,
+        appends: Iterable[Statement] = (),
+    ) -> None:
         """Queue statements that are committed together; does not wait.
 
         Args:
             statements: SQL and parameters.
             done: called in the loop after the commit, in the order of the calls,
                 with None or with the reason why nothing of it was written.
+            appends: rows for the same transaction that no statement looks at; cheaper,
+                since those of many writes are one call into SQLite.
         """
-        self._queue.append(Write(tuple(statements), done))
+        self._queue.append(Write(tuple(statements), done, tuple(appends)))
         self._idle.clear()
         self._wake.set()
 
@@ -277,7 +313,11 @@ def _runs(group: list[Write]) -> Iterable[tuple[str, list[Sequence[Any]]]]:
                 runs[-1][1].append(parameters)
             else:
                 runs.append((sql, [parameters]))
-    return runs
+    appends: dict[str, list[Sequence[Any]]] = {}
+    for write in group:
+        for sql, parameters in write.appends:
+            appends.setdefault(sql, []).append(parameters)
+    return [*runs, *appends.items()]
 
 
 async def _report(
@@ -295,3 +335,24 @@ async def _report(
             write.done(reason)
         except Exception:
             logger.exception("a listener of the database writer failed")
+
+
+def renew_epoch(path: Path) -> str:
+    """Give the database in a file another epoch, once a backup was restored to it.
+
+    Clients then learn that their positions are those of another past. No server may
+    have the file open.
+
+    Returns:
+        The new epoch.
+
+    Raises:
+        StoreError: it cannot be written, or no server has ever opened it.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(_RENEW)
+            found = connection.execute("SELECT epoch FROM database_epoch").fetchone()
+    except sqlite3.Error as exc:
+        raise StoreError(f"database {str(path)!r}: {exc}") from exc
+    return str(found[0])

@@ -4,8 +4,9 @@ import asyncio
 import errno
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -344,7 +345,11 @@ class Dispatcher:
         try:
             coroutine.send(None)
         except StopIteration as stop:
-            call.finish(stop.value)
+            if isinstance(stop.value, CoroutineType):
+                work = self._finish_later(call, stop.value)
+                self._tasks.start(work, name=f"call {method.name}")
+            else:
+                call.finish(stop.value)
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
             self._report(call, exc)
         else:
@@ -366,12 +371,21 @@ class Dispatcher:
     async def _await(self, call: Call) -> None:
         """Run a handler in this task, or in a thread, and answer."""
         method = call.method
+        run = partial(method.params.call, method.handler, call.context, call.values)
         try:
-            run = partial(method.params.call, method.handler, call.context, call.values)
             if method.executor is Executor.THREAD:
-                value = await anyio.to_thread.run_sync(run, limiter=self._threads)
+                work = anyio.to_thread.run_sync(run, limiter=self._threads)
             else:
-                value = await run()
+                work = run()
+            await self._finish_later(call, work)
+        finally:
+            if call.session is not None:
+                call.session.release()
+
+    async def _finish_later(self, call: Call, work: Coroutine[Any, Any, Any]) -> None:
+        """Await what a handler does, and answer."""
+        try:
+            value = await work
         except asyncio.CancelledError:
             call.fail(CallError("The server stops", errno.EBUSY))
             raise
@@ -379,9 +393,6 @@ class Dispatcher:
             self._report(call, exc)
         else:
             call.finish(value)
-        finally:
-            if call.session is not None:
-                call.session.release()
 
     def _report(self, call: Call, exc: BaseException) -> None:
         if not isinstance(exc, RpcError):

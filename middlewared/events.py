@@ -1,12 +1,13 @@
 """Events of collections: encoded once, framed once per view, sent to who may see."""
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from middlewared.access import Access, Audience, Credentials
 from middlewared.frames import text_frame
+from middlewared.ring import Ring
 from middlewared.sendqueue import Importance
 
 __all__ = [
@@ -15,8 +16,12 @@ __all__ = [
     "Event",
     "EventBus",
     "Message",
+    "Replay",
+    "Snapshot",
     "Source",
     "Subscriber",
+    "Taker",
+    "Wanted",
     "notification",
 ]
 
@@ -25,6 +30,7 @@ Message = Literal["added", "changed", "removed"]
 ALL_EVENTS = "*"
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Subscriber:
@@ -36,6 +42,39 @@ class Subscriber:
         """Queue the event for the client; never waits."""
         raise NotImplementedError  # pragma: no cover - the session overrides it
 
+    def send_as(self, event: "Event", key: Hashable) -> None:
+        """Queue the event with a key of its own; never waits.
+
+        Args:
+            event: what is sent.
+            key: newer events with this key follow it.
+        """
+        raise NotImplementedError  # pragma: no cover - the session overrides it
+
+
+class Wanted(msgspec.Struct, frozen=True, eq=False):
+    """Which items of a collection a snapshot is asked for.
+
+    Attributes:
+        filters: as the subscriber gave them, in clear; the kernel applies them too, so
+            a snapshot may give more.
+        news_since: None for all items; else only those with news, since this time of
+            the loop, that no numbered event tells: progress, for example.
+    """
+
+    filters: list[Any]
+    news_since: float | None = None
+
+
+#: ``async def snapshot(ctx, wanted)`` gives the items as they are, as ``added`` events.
+#: It is called when the snapshot begins; each event shows the item as it is when the
+#: event is taken from what was returned, so that nothing older follows newer.
+Snapshot: TypeAlias = Callable[[Any, Wanted], Awaitable[Iterable["Event"]]]
+#: ``async def replay(ctx, after, upto)`` gives kept events, by number: those above
+#: *after*, not above *upto*, at least one when there is any; None when what follows
+#: *after* is not kept any more. An event whose item is gone has no fields.
+Replay: TypeAlias = Callable[[Any, int, int], Awaitable[Iterable["Event"] | None]]
+
 
 class Collection(msgspec.Struct, frozen=True):
     """A named stream of events that a plugin declares.
@@ -45,12 +84,18 @@ class Collection(msgspec.Struct, frozen=True):
         item: struct of an item; its fields and docs are the reference.
         access: who may subscribe; items are filtered by their audience besides.
         doc: one sentence that says when events are sent.
+        snapshot: gives the items that there are, None when nobody can.
+        replay: gives the events that were missed, None when they are not kept.
+        removed_on_request: ``removed`` is only for subscribers that asked for it.
     """
 
     name: str
     item: type
     access: Access
     doc: str
+    snapshot: Snapshot | None = None
+    replay: Replay | None = None
+    removed_on_request: bool = False
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -88,24 +133,37 @@ class Event:
         collection: name of the collection.
         msg: what happened to the item.
         id: id of the item.
-        fields: the item, encoded, secrets redacted; None for removed items.
+        fields: the item, encoded, secrets redacted, or what encodes it once it is
+            needed; None for removed items.
         audience: who may see it; None for everybody who may subscribe.
         importance: whether a newer event of the item may replace it.
         clear: the item with its secrets, for the sessions in *clear_for*.
         clear_for: sessions that may see the secrets.
+        seq: number of the event, when it is kept for a replay.
+        previous: encodes the item as it was told before, for subscribers that are to
+            learn that it no longer matches their filters; None when nobody knows.
+        tail: further members of the params, encoded, with a comma in front.
+
+    Attributes:
+        shaped: for `middlewared.feeds`: who shaped the event last, and what came out.
     """
 
     __slots__ = (
         "_clear_frame",
+        "_fields",
         "_frame",
+        "_plain",
         "audience",
         "clear",
         "clear_for",
         "collection",
-        "fields",
         "id",
         "importance",
         "msg",
+        "previous",
+        "seq",
+        "shaped",
+        "tail",
     )
 
     def __init__(
@@ -113,21 +171,29 @@ class Event:
         collection: str,
         msg: Message,
         id: int | str,  # noqa: A002 - the wire's word
-        fields: bytes | None,
+        fields: bytes | Callable[[], bytes] | None,
         *,
         audience: Audience | None = None,
         importance: Importance = Importance.KEEP,
         clear: bytes | None = None,
         clear_for: Iterable[Subscriber] = (),
+        seq: int | None = None,
+        previous: Callable[[], bytes] | None = None,
+        tail: bytes = b"",
     ) -> None:
         self.collection = collection
         self.msg = msg
         self.id = id
-        self.fields = fields
         self.audience = audience
         self.importance = importance
         self.clear = clear
         self.clear_for = clear_for
+        self.seq = seq
+        self.previous = previous
+        self.tail = tail
+        self.shaped: tuple[Any, Any] | None = None
+        self._fields = fields
+        self._plain: Any = None
         self._frame: bytes | None = None
         self._clear_frame: bytes | None = None
 
@@ -135,6 +201,26 @@ class Event:
     def key(self) -> Hashable:
         """What the event is about: newer events with this key follow it."""
         return (self.collection, self.id)
+
+    @property
+    def fields(self) -> bytes | None:
+        """The item, encoded, secrets redacted; None for removed items."""
+        if callable(self._fields):
+            self._fields = self._fields()
+        return self._fields
+
+    @property
+    def plain(self) -> Any:
+        """The item as plain values, decoded at most once."""
+        if self._plain is None and self.fields is not None:
+            self._plain = _decode(self.fields)
+        return self._plain
+
+    def settle(self) -> None:
+        """Forget what only the delivery needs: frames, plain values, secrets."""
+        self._plain = self._frame = self._clear_frame = self.clear = None
+        self.clear_for = ()
+        self.previous = None
 
     def frame_for(self, subscriber: Subscriber) -> bytes:
         """Give the frame of the subscriber's view, made at most once per view."""
@@ -152,8 +238,16 @@ class Event:
             _encode(self.collection),
             _encode(self.id),
         )
-        tail = b"}" if fields is None else b',"fields":%b}' % fields
-        return notification("collection_update", body + tail)
+        shown = b"" if fields is None else b',"fields":%b' % fields
+        return notification("collection_update", body + shown + self.tail + b"}")
+
+
+class Taker(Protocol):
+    """What is told of the events of a collection besides plain subscribers."""
+
+    def take(self, event: Event) -> None:
+        """Take an event; never waits."""
+        ...
 
 
 class EventBus:
@@ -161,12 +255,32 @@ class EventBus:
 
     Publishing never waits: each subscriber has a bounded queue of its own
     (`middlewared.sendqueue`). Events of one item arrive in the order published.
+
+    Attributes:
+        collections: what plugins declared, by name.
+        sources: collections with arguments, by name.
+        rings: the newest events of the collections that keep theirs, by name.
     """
 
     def __init__(self) -> None:
         self.collections: dict[str, Collection] = {}
         self.sources: dict[str, Source] = {}
+        self.rings: dict[str, Ring[Event]] = {}
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
+        self._takers: dict[str, dict[Taker, None]] = {}
+
+    def begin(self, name: str, head: int) -> None:
+        """Say that the events of a collection are numbered and kept.
+
+        Args:
+            name: the collection; its numbers must rise.
+            head: number of the last event before this start.
+        """
+        self.rings[name] = Ring(head)
+
+    def skip(self, name: str, seq: int) -> None:
+        """Note a numbered event that nobody listened to, so that none was made."""
+        self.rings[name].skip(seq)
 
     def subscribe(self, name: str, subscriber: Subscriber) -> None:
         """Deliver events of collection *name*; subscribing twice delivers one copy."""
@@ -174,18 +288,38 @@ class EventBus:
 
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """Stop the delivery; unknown pairs are ignored."""
-        listeners = self._subscribers.get(name)
-        if listeners is not None:
-            listeners.pop(subscriber, None)
-            if not listeners:
-                del self._subscribers[name]
+        _remove(self._subscribers, name, subscriber)
+
+    def attach(self, name: str, taker: Taker) -> None:
+        """Tell *taker* of the events of collection *name*."""
+        self._takers.setdefault(name, {})[taker] = None
+
+    def detach(self, name: str, taker: Taker) -> None:
+        """Tell it no more; unknown pairs are ignored."""
+        _remove(self._takers, name, taker)
 
     def has_subscribers(self, name: str) -> bool:
         """Tell whether somebody listens to *name*, so that an event is worth it."""
-        return name in self._subscribers or ALL_EVENTS in self._subscribers
+        return (
+            name in self._subscribers
+            or name in self._takers
+            or ALL_EVENTS in self._subscribers
+        )
 
     def publish(self, event: Event) -> None:
         """Send an event to every subscriber that may see it."""
+        name = event.collection
+        if event.msg != "removed" or not self._discreet(name):
+            self._send(event)
+        takers = self._takers.get(name)
+        if takers:
+            for taker in tuple(takers):
+                taker.take(event)
+        if event.seq is not None and name in self.rings:
+            event.settle()
+            self.rings[name].push(event.seq, event)
+
+    def _send(self, event: Event) -> None:
         audience = event.audience
         listeners = self._subscribers.get(event.collection, {})
         everything = self._subscribers.get(ALL_EVENTS)
@@ -196,3 +330,15 @@ class EventBus:
                 continue
             if audience is None or audience.includes(credentials):
                 subscriber.send_event(event)
+
+    def _discreet(self, name: str) -> bool:
+        collection = self.collections.get(name)
+        return collection is not None and collection.removed_on_request
+
+
+def _remove(listeners: dict[str, dict[Any, None]], name: str, listener: Any) -> None:
+    found = listeners.get(name)
+    if found is not None:
+        found.pop(listener, None)
+        if not found:
+            del listeners[name]

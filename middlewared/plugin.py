@@ -15,7 +15,7 @@ from middlewared.access import Access
 from middlewared.context import Context
 from middlewared.ejson import dec_hook
 from middlewared.errors import PluginError, ValidationErrors
-from middlewared.events import Collection, Source
+from middlewared.events import Collection, Replay, Snapshot, Source
 from middlewared.params import UNRESOLVED, Params, location
 from middlewared.results import Results
 
@@ -294,10 +294,27 @@ class Plugin:
         doc: str,
         roles: Iterable[str] = (),
         authenticated: bool = False,
+        snapshot: Snapshot | None = None,
+        replay: Replay | None = None,
+        removed_on_request: bool = False,
     ) -> None:
-        """Declare a collection whose events this plugin publishes."""
+        """Declare a collection whose events this plugin publishes.
+
+        Args:
+            name: what clients subscribe to.
+            item: struct of an item.
+            doc: one sentence that says when events are sent.
+            roles: one of them is needed; without any, only full admins may subscribe.
+            authenticated: open to every login.
+            snapshot: gives the items that there are, see `events.Snapshot`.
+            replay: gives events that were missed, see `events.Replay`; the plugin
+                numbers them, and says with `EventBus.begin` where the numbers go on.
+            removed_on_request: ``removed`` goes only to subscribers that ask for it.
+        """
         access = Access(frozenset(roles), authenticated=authenticated, read_only=True)
-        self.collections.append(Collection(name, item, access, doc))
+        self.collections.append(
+            Collection(name, item, access, doc, snapshot, replay, removed_on_request)
+        )
 
     def source(
         self,

@@ -1,18 +1,28 @@
 """Results of a method: encoded straight, or through one recursive pass."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from middlewared import ejson
 
-__all__ = ["Results", "holds_secret"]
+__all__ = ["Results", "holds_secret", "later"]
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN = (str, int, bool, type(None), msgspec.Raw)
+
+
+def later(work: Coroutine[Any, Any, T]) -> T:
+    """Let an immediate handler return what takes time: the answer follows its end.
+
+    Until then the call holds no slot of its connection.
+    """
+    return cast(T, work)
 
 
 def holds_secret(kind: Any) -> bool:

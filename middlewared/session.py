@@ -4,24 +4,30 @@ import asyncio
 import errno
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol
 
+import anyio
 import anyio.lowlevel
 import msgspec
 
 from middlewared import ejson
 from middlewared.access import Credentials, Origin, not_authorized
+from middlewared.catchup import CatchUp
 from middlewared.context import Context, Services
 from middlewared.errors import CallError, ErrorData, InvalidParams, describe_error
 from middlewared.events import (
+    ALL_EVENTS,
+    Collection,
     Event,
     EventBus,
     Source,
     Subscriber,
     notification,
 )
+from middlewared.feeds import Cut, Feed, Feeds, Member, Subscribed, SubscribeOptions
 from middlewared.frames import text_frame
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
@@ -48,6 +54,10 @@ class Outbound(Protocol):
         """Queue an event, conflated when the client is behind."""
         ...
 
+    def send_as(self, event: Event, subscriber: Subscriber, key: Hashable) -> None:
+        """Queue an event, conflated by *key* when the client is behind."""
+        ...
+
     async def wait_writable(self) -> None:
         """Wait until the client has taken most of what it was sent."""
         ...
@@ -57,11 +67,32 @@ class Outbound(Protocol):
         ...
 
 
+class Following(msgspec.Struct, frozen=True, eq=False):
+    """What a subscription with options lives on.
+
+    Attributes:
+        feed: where its events come from.
+        member: the subscription, to the feed.
+        scope: ends its way to the present.
+    """
+
+    feed: Feed
+    member: Member
+    scope: anyio.CancelScope
+
+
 class Subscription(msgspec.Struct, frozen=True, eq=False):
-    """One ident that ``core.subscribe`` gave out."""
+    """One ident that ``core.subscribe`` gave out.
+
+    Attributes:
+        name: what was subscribed to.
+        stream: the task of a source.
+        following: with options.
+    """
 
     name: str
     stream: asyncio.Task[None] | None = None
+    following: Following | None = None
 
 
 class _SourceItem(msgspec.Struct):
@@ -73,6 +104,10 @@ class _SourceItem(msgspec.Struct):
 class _Unsubscribed(msgspec.Struct):
     collection: str
     error: ErrorData | None
+
+
+class _TaggedUnsubscribed(_Unsubscribed):
+    tag: str
 
 
 class ClientSession(Subscriber):
@@ -200,6 +235,10 @@ class ClientSession(Subscriber):
         """Queue an event in the view of this session; never waits."""
         self._outbound.send_event(event, self)
 
+    def send_as(self, event: Event, key: Hashable) -> None:
+        """Queue an event with a key of its own; never waits."""
+        self._outbound.send_as(event, self, key)
+
     def release(self) -> None:
         """Give a call's slot back and let what waits for one go on."""
         self.calls -= 1
@@ -218,20 +257,44 @@ class ClientSession(Subscriber):
         Raises:
             CallError: EACCES, the login may not see it; EDQUOT, too many.
         """
-        limit = self.services.get(Settings).max_subscriptions
-        if len(self.subscriptions) >= limit:
-            raise CallError(
-                f"This connection has {limit} subscriptions already", errno.EDQUOT
-            )
+        self._check_room()
         ident = str(uuid.uuid4())
-        source = self._bus.sources.get(name.partition(":")[0])
-        if source is not None and name not in self._bus.collections:
+        source = self._source(name)
+        if source is not None:
             self._start_source(ident, name, source)
             return ident
         self._check_collection(name)
         self.subscriptions[ident] = Subscription(name)
         self._bus.subscribe(name, self)
         return ident
+
+    def follow(
+        self, name: str, options: SubscribeOptions
+    ) -> Coroutine[Any, Any, Subscribed]:
+        """Subscribe to a collection with options.
+
+        It counts from now on; the client is told the answer when what it missed, or
+        the items there are, have been sent.
+
+        Returns:
+            What sends them, and then gives the answer. Cancelling it ends the
+            subscription.
+
+        Raises:
+            CallError: EACCES, the login may not see it; EDQUOT, too many; EINVAL, the
+                name takes no options, or the options cannot be used.
+        """
+        self._check_room()
+        if name == ALL_EVENTS or self._source(name) is not None:
+            raise CallError(f"{name} takes no options", errno.EINVAL)
+        self._check_collection(name)
+        collection = self._bus.collections.get(name)
+        ident = str(uuid.uuid4())
+        member = Member(self, partial(self._fail, ident))
+        feed = self.services.get(Feeds).join(name, Cut.of(options), member)
+        following = Following(feed, member, anyio.CancelScope())
+        self.subscriptions[ident] = Subscription(name, following=following)
+        return self._catch_up(ident, following, collection, options)
 
     def _check_collection(self, name: str) -> None:
         collection = self._bus.collections.get(name)
@@ -245,15 +308,69 @@ class ClientSession(Subscriber):
         subscription = self.subscriptions.pop(ident, None)
         if subscription is None:
             return
+        following = subscription.following
         if subscription.stream is not None:
             subscription.stream.cancel()
-        elif all(s.name != subscription.name for s in self.subscriptions.values()):
+        elif following is not None:
+            following.scope.cancel()
+            self.services.get(Feeds).leave(following.feed, following.member)
+        elif all(
+            other.name != subscription.name or other.following is not None
+            for other in self.subscriptions.values()
+        ):
             self._bus.unsubscribe(subscription.name, self)
 
     def unsubscribe_all(self) -> None:
         """End every subscription of this session."""
         for ident in list(self.subscriptions):
             self.unsubscribe(ident)
+
+    def _check_room(self) -> None:
+        limit = self.services.get(Settings).max_subscriptions
+        if len(self.subscriptions) >= limit:
+            raise CallError(
+                f"This connection has {limit} subscriptions already", errno.EDQUOT
+            )
+
+    def _source(self, name: str) -> Source | None:
+        """Give the source that a name means, None for a collection."""
+        if name in self._bus.collections:
+            return None
+        return self._bus.sources.get(name.partition(":")[0])
+
+    async def _catch_up(
+        self,
+        ident: str,
+        following: Following,
+        collection: Collection | None,
+        options: SubscribeOptions,
+    ) -> Subscribed:
+        catch_up = CatchUp(
+            self.services.get(Feeds),
+            following.feed,
+            following.member,
+            collection,
+            self.context,
+            self._outbound,
+        )
+        since = None if options.since is msgspec.UNSET else options.since
+        try:
+            with following.scope:
+                return await catch_up.run(
+                    ident, since, snapshot=options.snapshot is True
+                )
+        except BaseException:
+            self.unsubscribe(ident)
+            raise
+        raise CallError("The subscription was ended", errno.ECANCELED)
+
+    def _fail(self, ident: str, error: Exception) -> None:
+        """End a subscription with options whose events cannot be made."""
+        subscription = self.subscriptions[ident]
+        self.unsubscribe(ident)
+        assert subscription.following is not None  # noqa: S101 - those only fail
+        tag = subscription.following.feed.cut.tag
+        self._notify_unsubscribed(subscription.name, error, tag)
 
     def _start_source(self, ident: str, name: str, source: Source) -> None:
         source.access.check(self.credentials)
@@ -288,12 +405,19 @@ class ClientSession(Subscriber):
             self.subscriptions.pop(ident, None)
             self._notify_unsubscribed(name, error)
 
-    def _notify_unsubscribed(self, name: str, error: Exception | None) -> None:
+    def _notify_unsubscribed(
+        self, name: str, error: Exception | None, tag: str | None = None
+    ) -> None:
         data = None
         if error is not None:
             full = self.credentials is not None and self.credentials.full_admin
             data = describe_error(error, with_trace=full)
-        self._notify("notify_unsubscribed", _Unsubscribed(name, data))
+        told = (
+            _Unsubscribed(name, data)
+            if tag is None
+            else _TaggedUnsubscribed(name, data, tag)
+        )
+        self._notify("notify_unsubscribed", told)
 
     def _notify(self, method: str, params: msgspec.Struct) -> None:
         self._outbound.send(notification(method, ejson.encode(params)))

@@ -20,7 +20,12 @@ from middlewared.filters.query import (
 )
 from middlewared.filters.select import compile_select
 from middlewared.filters.sql import CompiledFilters, compile_sql
-from middlewared.filters.tree import Filters, MatchNotFound, QueryError
+from middlewared.filters.tree import (
+    Filters,
+    MatchNotFound,
+    QueryError,
+    count_fields,
+)
 
 __all__ = [
     "MAX_LIMIT",
@@ -37,6 +42,7 @@ __all__ = [
     "compile_order",
     "compile_select",
     "compile_sql",
+    "count_fields",
     "matches",
     "parse_filters",
     "parse_options",

@@ -19,6 +19,7 @@ __all__ = [
     "Node",
     "QueryError",
     "Test",
+    "count_fields",
     "is_date",
     "leaves",
     "may_raise",
@@ -120,6 +121,11 @@ def leaves(nodes: Iterable[Node]) -> Iterable[Leaf]:
         else:
             for branch in node.branches:
                 yield from leaves(branch)
+
+
+def count_fields(filters: Filters) -> int:
+    """Count the keys of all paths: what a look at one item costs."""
+    return sum(len(leaf.path) for leaf in leaves(filters.nodes))
 
 
 def split_path(path: str) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from middlewared import CallError, Context, Example
+from middlewared.feeds import Subscribed, SubscribeOptions
+from middlewared.results import later
 from middlewared.session import ClientSession, Options
 from middlewared_core._declaration import plugin
 
@@ -75,15 +77,33 @@ async def set_options(ctx: Context, options: SetOptions) -> Options:
             "7f0c4c3e-6f6a-4b9b-8d57-0a6a1b6c6c53",
         ),
         Example("the log of a job", ['job.logs:{"id":1}']),
+        Example(
+            "the jobs there are, then their events",
+            ["core.get_jobs", {"snapshot": True, "removed": True}],
+            {
+                "id": "0b5f2b1e-9c62-4f4e-8a57-3f6c1d2e4a90",
+                "epoch": "9f86d081884c7d65",
+                "seq": 4711,
+                "recovered": True,
+            },
+        ),
     ],
 )
-async def subscribe(ctx: Context, name: str) -> str:
-    """Subscribe this connection to a collection and return the subscription's ident.
+async def subscribe(
+    ctx: Context,
+    name: str,
+    options: SubscribeOptions = SubscribeOptions(),  # noqa: B008 - frozen
+) -> str | Subscribed:
+    """Subscribe this connection to a collection.
 
     ``*`` means every collection. A collection with arguments takes them as JSON after
-    a colon: ``job.logs:{"id":1}``. Events may come before the answer.
+    a colon: ``job.logs:{"id":1}``; neither of them takes options. Events may come
+    before the answer: the subscription's ident, or with any option an object.
     """
-    return _session(ctx).subscribe(name)
+    session = _session(ctx)
+    if options.given:
+        return later(session.follow(name, options))
+    return session.subscribe(name)
 
 
 @plugin.method(

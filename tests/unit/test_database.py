@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from middlewared.database import MAX_GROUP, Database, Statement
+from middlewared.database import MAX_GROUP, Database, Statement, renew_epoch
 from middlewared.errors import StoreError
 
 TABLE = "CREATE TABLE t (x INTEGER PRIMARY KEY, text TEXT NOT NULL DEFAULT '') STRICT"
@@ -42,9 +42,9 @@ def rows(path: Path) -> list[int]:
 
 
 def break_pages(path: Path) -> None:
-    """Spoil every page but the first."""
+    """Spoil every page but those that are read when the file is opened."""
     content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
+    content[2 * 4096 :] = b"\xff" * (len(content) - 2 * 4096)
     path.write_bytes(content)
 
 
@@ -68,6 +68,28 @@ class TestOpen:
         """Whatever runs on the read connection changes nothing."""
         with pytest.raises(StoreError, match="attempt to write a readonly database"):
             await database.read("INSERT INTO t VALUES (1, '')")
+
+    async def test_epoch_names_the_database(self, path: Path, tmp_path: Path) -> None:
+        """It stays over starts, and no other database has it."""
+        epochs = []
+        for file in (path, path, tmp_path / "other.db"):
+            async with Database.open(file) as database:
+                epochs.append(database.epoch)
+        assert epochs[0] == epochs[1] != epochs[2]
+        assert len(epochs[0]) == 16
+
+    async def test_epoch_is_renewed_for_a_restored_backup(self, path: Path) -> None:
+        """Clients that knew the file before it was restored have to start over."""
+        async with Database.open(path) as database:
+            before = database.epoch
+        renewed = renew_epoch(path)
+        async with Database.open(path) as database:
+            assert database.epoch == renewed != before
+        with pytest.raises(StoreError, match="unable to open"):
+            renew_epoch(path / "nowhere")
+        await anyio.Path(path).write_bytes(b"no database at all" * 100)
+        with pytest.raises(StoreError, match="not a database"):
+            renew_epoch(path)
 
     async def test_content_stays(self, path: Path) -> None:
         """What was written is there after the next start."""
@@ -215,6 +237,34 @@ class TestWrite:
             database.write([(statement, (number,))])
         await database.wait_committed()
         assert rows(path) == [1, 3]
+
+    async def test_appends_are_joined_and_follow(
+        self, database: Database, path: Path
+    ) -> None:
+        """Rows that nobody looks at are one call for all writes of a group."""
+        statements = await traced(database)
+        append = "INSERT INTO t (x, text) VALUES (?, 'append')"
+        for number in range(4):
+            done = [(INSERT, (number,))]
+            database.write(done, appends=[(append, (10 + number,))])
+        await database.wait_committed()
+        assert rows(path) == [0, 1, 2, 3, 10, 11, 12, 13]
+        inserted = [line for line in statements if line.startswith("INSERT")]
+        assert ["append" in line for line in inserted] == [False] * 4 + [True] * 4
+
+    async def test_append_belongs_to_its_write(
+        self, database: Database, path: Path
+    ) -> None:
+        """Both are written, or neither."""
+        outcomes: list[Outcome] = []
+        append = "INSERT INTO t (x, text) VALUES (?, 'append')"
+        await database.execute((INSERT, (1,)))
+        database.write([(INSERT, (1,))], outcomes.append, appends=[(append, (5,))])
+        database.write([(INSERT, (2,))], outcomes.append, appends=[(append, (6,))])
+        database.write([(INSERT, (3,))], outcomes.append, appends=[(append, (1,))])
+        await database.wait_committed()
+        assert [outcome is None for outcome in outcomes] == [False, True, False]
+        assert rows(path) == [1, 2, 6]
 
     async def test_cancelled_execute_is_still_written(
         self, database: Database, path: Path

@@ -17,6 +17,7 @@ from middlewared import CallError, Context, Credentials, Event, Origin, Plugin
 from middlewared.dispatch import Dispatcher
 from middlewared.errors import MethodNotFound, NotAuthenticated, ValidationErrors
 from middlewared.events import Subscriber
+from middlewared.results import later
 from middlewared.session import ClientSession
 from middlewared.testing import RunningServer, running_server
 
@@ -64,6 +65,21 @@ def threaded(ctx: Context, value: Any = None) -> Any:
 async def suspends(ctx: Context) -> None:
     """Do what an immediate handler must not."""
     await anyio.lowlevel.checkpoint()
+
+
+@wire.method(public=True, immediate=True)
+async def puts_off(ctx: Context, value: str) -> str:
+    """Answer with what takes time, or fail in it."""
+
+    async def work() -> str:
+        await anyio.lowlevel.checkpoint()
+        if value == "fail":
+            raise CallError("put off", 5)
+        if value == "cancel":
+            raise asyncio.CancelledError
+        return value
+
+    return later(work())
 
 
 @wire.method(public=True)
@@ -137,6 +153,9 @@ class Outlet:
         self.more.set()
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
+        self.send(event.frame_for(subscriber))
+
+    def send_as(self, event: Event, subscriber: Subscriber, key: object) -> None:
         self.send(event.frame_for(subscriber))
 
     async def wait_writable(self) -> None:
@@ -230,6 +249,15 @@ async def test_immediate_handler_that_suspends_is_an_error(world: World) -> None
     world.login("FULL_ADMIN")
     error = (await world.ask("wire.suspends"))["error"]
     assert "wire.suspends is immediate but suspended" in error["data"]["reason"]
+
+
+async def test_immediate_handler_may_put_its_answer_off(world: World) -> None:
+    """What it returns then is awaited; it fails like any other."""
+    assert (await world.ask("wire.puts_off", "x"))["result"] == "x"
+    error = (await world.ask("wire.puts_off", "fail"))["error"]
+    assert error["data"]["reason"] == "[EIO] put off"
+    error = (await world.ask("wire.puts_off", "cancel"))["error"]
+    assert error["data"]["errname"] == "EBUSY"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ class Wire:
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         pass
 
+    def send_as(self, event: Event, subscriber: Subscriber, key: object) -> None:
+        pass
+
     async def wait_writable(self) -> None:
         pass
 
