@@ -54,20 +54,27 @@ PLACES = {
 #: What an error number of the operating system means when this server sends it.
 ERRNO_MEANINGS = {
     "EACCES": "The login lacks the role, or may not do this at all.",
+    "E2BIG": "The body of a job has too many steps or counts.",
+    "EALREADY": "The job has succeeded, there is nothing to restart.",
     "EBUSY": "Not now: the lock, the queue or a limit is full, or the server stops.",
     "ECANCELED": "The job that was waited for was aborted, the text says by whom; "
     "or a subscription ended before it was answered.",
-    "EDQUOT": "The connection has too many subscriptions.",
-    "EEXIST": "Something with this name exists already.",
+    "EDQUOT": "The connection has too many subscriptions, or the job was restarted as "
+    "often as it may.",
+    "EEXIST": "Something with this name exists already, or a job with this key.",
     "EFAULT": "The default of `CallError`: it did not work, the text says why.",
     "EFBIG": "The query would read too many jobs; narrow it.",
     "EINVAL": "A value cannot be used. Also exceptions that are no `CallError`.",
     "EIO": "The job could not be written to the database; there is no job.",
     "EMSGSIZE": "The answer is larger than one message to a client may be.",
+    "ENOKEY": "The secret of an ended job is not kept; give it again.",
     "ENOENT": "There is no such job, account, key or file.",
-    "EOPNOTSUPP": "The server does not have what was asked for.",
+    "EOPNOTSUPP": "The server does not have what was asked for, or the job's method "
+    "does not allow it.",
     "EPERM": "The job belongs to somebody else, or cannot be aborted now.",
-    "ETIMEDOUT": "The patterns of a query took longer than their budget.",
+    "ESTALE": "A later job went on with this one already.",
+    "ETIMEDOUT": "The patterns of a query took longer than their budget; or the job "
+    "took longer than its timeout, or gave no sign of life.",
 }
 
 

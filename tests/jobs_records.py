@@ -6,9 +6,10 @@ import msgspec
 from hypothesis import strategies as st
 
 from middlewared import Date
-from middlewared_jobs import JobRecord, State
+from middlewared_jobs import Exit, JobRecord, Phase, State, StepRecord, TextMessage
 from middlewared_jobs.record import (
     Abort,
+    Attempt,
     CoreGetJobsItemCredentials,
     CoreGetJobsItemExcInfo,
     CoreGetJobsItemProgress,
@@ -66,6 +67,62 @@ _credentials = st.builds(
 )
 
 
+_exits = st.builds(Exit, st.sampled_from(["COMPLETED", "FAILED"]), words, _maybe(texts))
+_counts = st.dictionaries(words, numbers, max_size=2)
+_steps = st.builds(
+    StepRecord,
+    id=numbers,
+    name=words,
+    scope=_maybe(words),
+    state=st.sampled_from(State),
+    exit=_maybe(_exits),
+    counts=_counts,
+    time_started=_maybe(dates),
+)
+_messages = st.builds(
+    TextMessage, numbers, dates, st.just("info"), _maybe(numbers | words), texts
+)
+_attempts = st.builds(
+    Attempt, numbers, _maybe(dates), dates, _maybe(texts), _maybe(texts), _exc_info
+)
+_MORE: dict[str, st.SearchStrategy[Any]] = {
+    "phase": st.sampled_from(Phase),
+    "exit": _maybe(_exits),
+    "instance": st.integers(1, 5),
+    "is_restart": st.booleans(),
+    "restart_of": _maybe(st.integers(1, 5)),
+    "parent": _maybe(st.integers(1, 5)),
+    "schedule": _maybe(st.integers(1, 5)),
+    "priority": st.integers(-3, 3),
+    "run_at": _maybe(dates),
+    "tracking_id": _maybe(words),
+    "app_id": _maybe(words),
+    "time_modified": _maybe(dates),
+    "node": _maybe(words),
+    "key_digest": _maybe(words),
+    "restartable": st.booleans(),
+    "pausable": st.booleans(),
+    "retries": st.integers(0, 3),
+    "timeout": _maybe(st.floats(1, 9)),
+    "scopes": st.lists(words, max_size=2),
+    "counts": _counts,
+    "steps": st.lists(_steps, max_size=2),
+    "messages": st.lists(_messages, max_size=2),
+    "item_errors": st.integers(0, 3),
+    "attributes": st.dictionaries(texts, values, max_size=2),
+    "attempts": st.lists(_attempts, max_size=2),
+    "checkpoint": values.map(_raw),
+    "paused_ms": st.integers(0, 9),
+}
+
+
+@st.composite
+def _more(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw some of the fields beyond the wire's item; most jobs have few of them."""
+    names = draw(st.sets(st.sampled_from(sorted(_MORE)), max_size=5))
+    return {name: draw(_MORE[name]) for name in sorted(names)}
+
+
 @st.composite
 def records(draw: st.DrawFn, number: int, *, final: bool | None = None) -> JobRecord:
     """Draw a job with this id; of every kind that history can hold."""
@@ -101,4 +158,5 @@ def records(draw: st.DrawFn, number: int, *, final: bool | None = None) -> JobRe
         attempt=draw(st.integers(0, 3)),
         lock=draw(_maybe(words)),
         abort=draw(_maybe(st.builds(Abort, words, dates, st.booleans()))),
+        **draw(_more()),
     )

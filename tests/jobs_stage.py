@@ -201,6 +201,7 @@ async def running_world(
     *plugins: Plugin,
     data_dir: Path | None = None,
     kernel: dict[str, Any] | None = None,
+    stage: Stage | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Run a server with the stage's jobs and *plugins*.
@@ -209,9 +210,10 @@ async def running_world(
         plugins: declared in the test.
         data_dir: a temporary folder by default.
         kernel: settings of the kernel.
+        stage: of the plugins that have gates; a new one by default.
         settings: of the table ``jobs``.
     """
-    stage = Stage()
+    stage = stage or Stage()
     async with running_server(
         stage_plugin(stage),
         *plugins,

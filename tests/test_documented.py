@@ -18,7 +18,8 @@ from middlewared.errors import CUSTOM_ERRNOS, RpcError
 from middlewared.loader import find_plugins
 from middlewared.registry import Registry
 from middlewared.settings import PREFIX, Settings
-from middlewared_jobs import Job, job
+from middlewared_jobs import Job
+from middlewared_jobs.decorator import JobArguments
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -191,7 +192,7 @@ def _options(function: Any) -> set[str]:
     [
         ("Plugin", _options(Plugin.__init__) | {"name"}),
         ("Plugin.method", _options(Plugin.method)),
-        ("job", _options(job)),
+        ("job", set(JobArguments.__annotations__)),
         ("Job", JOB_NAMES),
         ("Context", {n for n in dir(Context) if n[0] != "_"} - {"services"}),
     ],

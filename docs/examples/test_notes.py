@@ -73,11 +73,17 @@ async def test_jobs(tmp_path: Path) -> None:
         assert await job == 1
         with pytest.raises(JobFailed, match="exists"):
             await client.job("notes.export", str(tmp_path / "notes.txt"))
+        await client.call("notes.add", "?")
+        checked = client.job("notes.inspect")
+        assert await checked == 1
+        record = await client.call("job.get", checked.id)
         sealed = client.job("notes.digest", "letmein")
         assert len(await sealed) == 64
         log = await client.call("job.read_log", sealed.id)
         item = await client.call("job.get", sealed.id)
     assert (tmp_path / "notes.txt").read_text() == "buy milk\n"
+    assert [step["state"] for step in record["steps"]] == ["SUCCESS", "SUCCESS"]
+    assert record["exit"]["kind"] == "COMPLETED_WITH_ERRORS"
     assert "the key is ********" in log["data"]
     assert item["arguments"] == ["********"]
 

@@ -7,8 +7,10 @@ import msgspec
 
 from middlewared import Date
 from middlewared.tasks import Tasks
+from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import Abort
 from middlewared_jobs.run import Run
+from middlewared_jobs.states import State
 
 __all__ = ["Aborting"]
 
@@ -37,12 +39,15 @@ class Aborting:
     def begin(self, run: Run) -> None:
         """Ask the body to end and report when it does not."""
         if not run.job.aborted:
-            self._tasks.start(self._watch(run), name=f"abort of job {run.id}")
+            watch = self._watch(run, run.record.attempt)
+            self._tasks.start(watch, name=f"abort of job {run.id}")
         self.cancel(run)
 
     def cancel(self, run: Run) -> None:
         """Ask the body to end."""
         run.job.aborted = True
+        if run.record.abort is not None:
+            run.record.phase = Phase.ABORTING
         if run.scope is not None:
             run.scope.cancel()
         for child in run.offspring:
@@ -53,17 +58,21 @@ class Aborting:
         for child in run.offspring:
             child.kill()
 
-    async def _watch(self, run: Run) -> None:
+    async def _watch(self, run: Run, attempt: int) -> None:
         """Report an abort that the body ignores; its lock stays taken."""
         grace = self._grace
         if run.adopted is not None and run.adopted.grace is not None:
             grace = run.adopted.grace
         await anyio.sleep(grace)
         record = run.record
-        if record.final or record.abort is None:
+        if record.state is not State.RUNNING or record.attempt != attempt:
             return
-        record.abort = msgspec.structs.replace(record.abort, overdue=True)
-        text = f"abort requested, not honoured for {grace:g} s"
+        asked = "abort requested"
+        if record.abort is not None:
+            record.abort = msgspec.structs.replace(record.abort, overdue=True)
+        elif run.expired is not None:
+            asked = run.expired.text
+        text = f"{asked}, not honoured for {grace:g} s"
         if run.offspring:
             text += ", its process is killed"
         run.job.log.warning(text)

@@ -13,7 +13,7 @@ from middlewared import CallError
 from middlewared_jobs.run import Run
 from middlewared_jobs.survivors import birth_of, end_survivors
 
-__all__ = ["Adopted", "adopt", "release"]
+__all__ = ["Adopted", "Save", "adopt", "release"]
 
 #: Writes the row of a job and calls back.
 Save = Callable[[Run, Callable[[Exception | None], None]], None]

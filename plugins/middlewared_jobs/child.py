@@ -27,16 +27,19 @@ from middlewared.clock import Clock, SystemClock
 from middlewared.context import Services
 from middlewared.plugin import Method
 from middlewared.settings import Settings, decode_table
-from middlewared_jobs.announcer import sendable_progress
 from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
+from middlewared_jobs.declared import spec_of
 from middlewared_jobs.dying import set_name
 from middlewared_jobs.joblog import JobLog, make_silent
+from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.outcome import EncodedResult, encode_result
+from middlewared_jobs.pausing import Gate
 from middlewared_jobs.pipe import (
     Begun,
     Frames,
     Order,
+    Pause,
     PipeError,
     Quit,
     Raised,
@@ -47,9 +50,11 @@ from middlewared_jobs.pipe import (
     encode,
 )
 from middlewared_jobs.place import Place
-from middlewared_jobs.record import JobRecord
+from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord
+from middlewared_jobs.recorder import sendable_progress
 from middlewared_jobs.remote import describe
 from middlewared_jobs.states import State
+from middlewared_jobs.step import Step
 from middlewared_jobs.texts import sendable
 
 __all__ = ["EXIT_NO_PIPE", "main"]
@@ -193,6 +198,13 @@ def _record_of(order: Order) -> JobRecord:
         time_created=Date(0),
         credentials=order.shown,
         attempt=order.attempt,
+        is_restart=order.is_restart,
+        steps=order.steps,
+        messages=order.messages,
+        counts=order.counts,
+        attributes=order.attributes,
+        item_errors=order.item_errors,
+        checkpoint=order.checkpoint,
     )
 
 
@@ -217,6 +229,7 @@ class Child:
         self._job: Job | None = None
         self._job_lock = threading.Lock()
         self._asked = False
+        self._paused = False
         self._interruptible = False
         self._changes = threading.Event()
         self._due = False
@@ -246,18 +259,29 @@ class Child:
         finally:
             _end_own_session()
 
-    def _take(self, message: Setup | Order | Quit) -> None:
+    def _take(self, message: Setup | Order | Pause | Quit) -> None:
         match message:
             case Setup():
                 self._setup = message
                 logging.getLogger().setLevel(message.settings.log_level.upper())
                 self._orders.put(message)
-            case Order():
+            case Order(paused=paused):
+                self._paused = paused
                 self._orders.put(message)
+            case Pause(number, paused):
+                self._paused = paused
+                self._set_gate(paused=paused)
             case Quit(number):
                 threading.Thread(
                     target=self._press, args=(number,), daemon=True
                 ).start()
+
+    def _set_gate(self, *, paused: bool) -> None:
+        job = self._job
+        if job is not None and paused:
+            job._gate.close()
+        elif job is not None:
+            job._gate.open()
 
     def _press(self, number: int) -> None:
         """Repeat the signal until the body was at a place where it can be raised."""
@@ -269,7 +293,7 @@ class Child:
 
     # The thread that sends progress.
 
-    def _changed(self) -> None:
+    def _noted(self, urgent: bool) -> None:
         if not self._due:
             self._due = True
             self._changes.set()
@@ -288,18 +312,18 @@ class Child:
             time.sleep(UPDATE_SECONDS)
 
     def _send_update(self, job: Job) -> None:
-        latest = job._take_latest()
+        latest = job._notebook.take()
         if latest is None or self._setup is None:
             return
-        progress, description = latest
         limit = self._setup.limits.max_progress_extra
         try:
-            shown = sendable_progress(job.id, progress, limit)
+            shown = sendable_progress(job.id, latest.progress, limit)
         except Exception:  # a border: the extra is the author's, and may change
             logger.exception("the progress of job %d cannot be sent", job.id)
-            return
-        text = None if description is None else sendable(description)
-        self._pipe.send(Update(job.id, shown, text))
+            shown = CoreGetJobsItemProgress(latest.progress.percent)
+        text = latest.description
+        text = None if text is None else sendable(text)
+        self._pipe.send(Update(job.id, Latest(shown, text, latest.notes)))
 
     # The main thread.
 
@@ -322,7 +346,7 @@ class Child:
         # The threads that may have held these are not in this process.
         self._job_lock, self._changes = threading.Lock(), threading.Event()
         if self._job is not None:
-            self._job._latest_lock = threading.Lock()
+            self._job._notebook.lock = threading.Lock()
 
     def _raise_late(self) -> bool:
         """Raise on the way out of our code what could not be raised inside it."""
@@ -374,7 +398,13 @@ class Child:
         method = _find_method(order)
         values = method.params.bind(ejson.decode(order.values), {})
         context = Context(ChildServices(setup), None, order.credentials)
-        job = Job(_record_of(order), context, self._changed)
+        notebook = Notebook(
+            _record_of(order), setup.limits, SystemClock().time_ms, self._noted
+        )
+        catalog = spec_of(method).messages
+        job = Job(_record_of(order), context, notebook, catalog)
+        if self._paused:
+            job._gate.close()
         if order.logs_path is not None:
             log = JobLog(Path(order.logs_path), secret_texts(values))
             job._open_log(log)
@@ -401,8 +431,11 @@ _OWN_FILES = frozenset(
     function.__code__.co_filename
     for function in (
         Child.serve,
+        Gate.wait_in_thread,
         Job.set_progress,
         JobLog.close,
+        Notebook.take,
+        Step.advance,
         encode,
         logging.Logger.info,
     )

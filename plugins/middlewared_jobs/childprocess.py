@@ -24,6 +24,7 @@ from middlewared_jobs.pipe import (
     Frames,
     FromChild,
     Order,
+    Pause,
     PipeError,
     Quit,
     Raised,
@@ -130,7 +131,7 @@ class ChildProcess(asyncio.Protocol):
             case Begun():
                 self._begun = True
             case Update():
-                self._run.job._put_latest(message.progress, message.description)
+                self._run.job._notebook.put(message.latest)
             case _:
                 self._settle(message)
 
@@ -149,6 +150,11 @@ class ChildProcess(asyncio.Protocol):
             self._send(Quit(self._run.id))
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
+
+    def pause(self, *, paused: bool) -> None:
+        """Let the body wait before its next step, or go on."""
+        if self._run is not None:
+            self._send(Pause(self._run.id, paused))
 
     def kill(self) -> None:
         """Kill it, and its process group with it."""
@@ -260,7 +266,7 @@ def _order_of(run: Run) -> Order:
     registry, record = run.context.get(Registry), run.record
     plugin = next(p for p in registry.plugins if p.name == run.method.plugin)
     module, attribute = find_plugin(plugin, run.method.handler.__module__)
-    progress, description = run.job._latest()
+    progress, description = run.job._notebook.latest()
     return Order(
         id=run.id,
         attempt=record.attempt,
@@ -273,6 +279,14 @@ def _order_of(run: Run) -> Order:
         shown=record.credentials,
         credentials=run.context.credentials,
         logs_path=record.logs_path,
+        is_restart=record.is_restart,
+        steps=record.steps,
+        messages=record.messages[-1:],
+        counts=record.counts,
+        attributes=record.attributes,
+        item_errors=record.item_errors,
+        checkpoint=record.checkpoint,
+        paused=run.job._gate.closed,
     )
 
 

@@ -2,20 +2,19 @@
 
 import errno
 import logging
-import threading
-from collections.abc import Awaitable, Callable
-from typing import Any, BinaryIO
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, BinaryIO, Literal
 
-from middlewared import CallError, Context
+from middlewared import CallError, Context, Credentials, ejson
+from middlewared.context import Services
 from middlewared_jobs.joblog import SILENT, JobLog
-from middlewared_jobs.progress import next_progress
-from middlewared_jobs.record import (
-    CoreGetJobsItemCredentials,
-    CoreGetJobsItemProgress,
-    JobRecord,
-)
+from middlewared_jobs.notebook import Notebook
+from middlewared_jobs.notes import ExitKind, ItemError, Severity
+from middlewared_jobs.pausing import Gate
+from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
+from middlewared_jobs.step import JobAborted, Step, StepSpec
 
-__all__ = ["Job", "JobAborted"]
+__all__ = ["Job", "JobAborted", "JobContext"]
 
 
 async def _refuse(pid: int, grace: float | None) -> None:
@@ -27,25 +26,43 @@ def _nothing() -> None:
     """Stand in for `release` there."""
 
 
-class JobAborted(Exception):
-    """Raised in the body of a thread job by `Job.check_aborted`; let it through."""
+class JobContext(Context):
+    """What a body may reach; jobs that are called through it are its children.
+
+    Attributes:
+        job: the number of the job.
+    """
+
+    __slots__ = ("job",)
+
+    def __init__(
+        self, services: Services, credentials: Credentials | None, job: int
+    ) -> None:
+        super().__init__(services, None, credentials)
+        self.job = job
 
 
 class Job:
     """One run of a job method, as its body sees it.
 
     Everything here is safe to use from the body's own thread and from threads it
-    starts, while the body runs.
+    starts, while the body runs. What is noted is shown and stored at most
+    ``progress_interval`` seconds later; a crash may lose that much.
 
     Attributes:
-        context: the services, with the rights of who started the job.
+        context: the services, with the rights of who started the job; jobs that are
+            called through it are children of this one, and are aborted with it.
         log: for lines in the job's log; drops them when the job has none.
         aborted: somebody asked to abort the job. The body of a thread job looks at it
             or calls `check_aborted`; an ``async`` body is cancelled instead.
     """
 
     def __init__(
-        self, record: JobRecord, context: Context, changed: Callable[[], None]
+        self,
+        record: JobRecord,
+        context: Context,
+        notebook: Notebook,
+        catalog: Mapping[int, str] | None = None,
     ) -> None:
         self.context = context
         self.log: logging.Logger = SILENT
@@ -54,12 +71,10 @@ class Job:
         self._adopter: Callable[[int, float | None], Awaitable[None]] = _refuse
         self._releaser: Callable[[], None] = _nothing
         self._record = record
-        self._changed = changed
-        # The record belongs to the loop; what threads set waits here for it.
-        self._latest_lock = threading.Lock()
-        self._touched = False
-        self._progress = record.progress
-        self._description = record.description
+        self._notebook = notebook
+        self._gate = Gate(notebook.set_paused)
+        self._catalog = catalog or {}
+        self._checkpoint = bytes(record.checkpoint)
 
     @property
     def id(self) -> int:
@@ -70,6 +85,11 @@ class Job:
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
         return self._record.attempt
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether this job goes on where an earlier one ended (``job.restart``)."""
+        return self._record.is_restart
 
     @property
     def credentials(self) -> CoreGetJobsItemCredentials | None:
@@ -106,25 +126,13 @@ class Job:
             extra: anything more that can be encoded, at most 64 KiB.
             indeterminate: the job cannot say how far it is; percent becomes null.
         """
-        with self._latest_lock:
-            self._progress = next_progress(
-                self._progress,
-                percent,
-                description,
-                extra,
-                indeterminate=indeterminate,
-            )
-            self._touched = True
-        self._changed()
+        self._notebook.set_progress(
+            percent, description, extra, indeterminate=indeterminate
+        )
 
     def set_description(self, description: str | None) -> None:
         """Change what the job is, for people."""
-        with self._latest_lock:
-            if self._description == description:
-                return
-            self._description = description
-            self._touched = True
-        self._changed()
+        self._notebook.set_description(description)
 
     def check_aborted(self) -> None:
         """Raise `JobAborted` when somebody asked to abort the job."""
@@ -160,27 +168,135 @@ class Job:
         """
         self._releaser()
 
-    def _take_latest(self) -> tuple[CoreGetJobsItemProgress, str | None] | None:
-        """Give progress and description as set last, None when nothing was set."""
-        with self._latest_lock:
-            if not self._touched:
-                return None
-            self._touched = False
-            return self._progress, self._description
+    # The record.
 
-    def _latest(self) -> tuple[CoreGetJobsItemProgress, str | None]:
-        """Give progress and description as they are."""
-        with self._latest_lock:
-            return self._progress, self._description
+    def step(
+        self,
+        name: str,
+        *,
+        scope: str | None = None,
+        total: int | None = None,
+        description: str = "",
+    ) -> Step:
+        """Begin a step: ``async with job.step("scan", total=9) as step``, or ``with``.
 
-    def _put_latest(
-        self, progress: CoreGetJobsItemProgress, description: str | None
+        Entering it waits while the job is asked to pause. In a restart, or a later
+        attempt of a ``restartable`` job, a step that succeeded is ``skipped``.
+
+        Args:
+            name: of a step that the method declares, or a new one.
+            scope: what it works on, when the same step runs for several.
+            total: items it has to do, so that `Step.advance` tells the percentage.
+            description: for people; of a step that is not declared.
+        """
+        spec = StepSpec(name=name, scope=scope, total=total, description=description)
+        return Step(self._notebook, self._gate, self.check_aborted, spec)
+
+    def message(
+        self,
+        code: int | str | None,
+        text: str | None = None,
+        severity: Severity = "info",
+        **values: Any,
     ) -> None:
-        """Set both as the body did in a child."""
-        with self._latest_lock:
-            self._progress, self._description = progress, description
-            self._touched = True
-        self._changed()
+        """Add a message to the record; the newest ``max_messages`` are kept.
+
+        Args:
+            code: of the message, for programs; may be None.
+            text: for people; without it, the text that the method declares for the
+                code, with *values* put in.
+            severity: info, warning, error or abort.
+            values: for the declared text.
+
+        Raises:
+            CallError: there is no text, and none is declared for the code.
+        """
+        if text is None:
+            template = self._catalog.get(code) if isinstance(code, int) else None
+            if template is None:
+                raise CallError(f"message {code!r} has no text and none is declared")
+            text = template.format(**values)
+        self._notebook.add_message(code, text, severity)
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a count of the record.
+
+        Raises:
+            CallError: E2BIG, there are too many counts.
+        """
+        self._notebook.count(name, number)
+
+    def error_item(
+        self,
+        item: str,
+        code: str,
+        text: str,
+        *,
+        key: str = "400",
+        location: str | None = None,
+        severity: Literal["ERROR", "WARNING"] = "ERROR",
+    ) -> None:
+        """Note an item that could not be done, and go on with the others.
+
+        A job with such items that returns is SUCCESS, its exit COMPLETED_WITH_ERRORS.
+
+        Args:
+            item: which one.
+            code: of the error, for programs.
+            text: for people.
+            key: a number in the manner of HTTP statuses, as text.
+            location: where the item belongs.
+            severity: ERROR or WARNING.
+        """
+        self._notebook.add_item_error(
+            ItemError(0, item, code, text, key, location, severity)
+        )
+
+    def set_scopes(self, scopes: Iterable[str]) -> None:
+        """Say what the job works on."""
+        self._notebook.set_scopes(scopes)
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Put a value of one's own into the record.
+
+        Raises:
+            CallError: it has no form on the wire, or is too large.
+        """
+        self._notebook.set_attribute(name, value)
+
+    def set_exit(
+        self, code: str, message: str | None = None, kind: ExitKind = "COMPLETED"
+    ) -> None:
+        """Choose how the job comes out, if it returns.
+
+        Args:
+            code: of one's own, for programs.
+            message: for people.
+            kind: COMPLETED, COMPLETED_WITH_ERRORS or COMPLETED_WITH_PENDING.
+
+        Raises:
+            CallError: the kind is another one.
+        """
+        self._notebook.set_exit(code, message, kind)
+
+    def checkpoint(self, data: Any) -> None:
+        """Remember where a later attempt or a restart may go on.
+
+        It is stored within ``progress_interval`` seconds: after a crash, work since
+        the last stored one is done again.
+
+        Raises:
+            CallError: it has no form on the wire, or is too large.
+        """
+        self._checkpoint = self._notebook.set_checkpoint(data)
+
+    @property
+    def checkpointed(self) -> Any:
+        """What was remembered last, None when nothing was.
+
+        By this attempt, by an earlier one, or by the job that this one restarts.
+        """
+        return ejson.decode(self._checkpoint)
 
     def _open_log(self, log: JobLog) -> None:
         self._log = log

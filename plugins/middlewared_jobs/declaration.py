@@ -11,6 +11,7 @@ from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared_auth import Accounts
 from middlewared_jobs.announcer import COLLECTION
+from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.jobs import Jobs
@@ -36,6 +37,7 @@ plugin.collection(
 )
 plugin.routes.append(ROUTE)
 add_methods(plugin)
+add_control_methods(plugin)
 add_tail(plugin)
 
 

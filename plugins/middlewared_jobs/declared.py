@@ -7,9 +7,9 @@ from typing import Any
 
 from middlewared import CallError
 from middlewared.plugin import Method
-from middlewared_jobs.spec import JobFunction, JobSpec
+from middlewared_jobs.spec import JobFunction, JobSpec, Template
 
-__all__ = ["description_of", "lock_of", "spec_of"]
+__all__ = ["description_of", "limits_of", "lock_of", "spec_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,34 @@ def lock_of(spec: JobSpec, values: Sequence[Any]) -> str | None:
     """
     if spec.lock is None:
         return None
+    return _filled(spec.lock, values)
+
+
+def _filled(template: Template, values: Sequence[Any]) -> str:
     try:
-        return spec.lock.fill(values)
+        return template.fill(values)
     except Exception as exc:  # noqa: BLE001 - a format of the author's, on any value
         raise CallError(
             "Error handling job lock. This is most likely caused by invalid call "
             f"arguments. ({exc})",
             errno.EINVAL,
         ) from None
+
+
+def limits_of(
+    method: Method, spec: JobSpec, values: Sequence[Any]
+) -> tuple[tuple[str, int], ...]:
+    """Give the keys whose limits a call counts against, and the limits.
+
+    Raises:
+        CallError: EINVAL, a template does not take these params.
+    """
+    if spec.max_running is None and not spec.limits:
+        return ()
+    limits = [(_filled(template, values), most) for template, most in spec.limits]
+    if spec.max_running is not None:
+        limits.append((f"method {method.name}", spec.max_running))
+    return tuple(limits)
 
 
 def description_of(spec: JobSpec, values: Sequence[Any]) -> str | None:

@@ -3,15 +3,17 @@
 import errno
 
 from middlewared import CallError, Credentials, ejson
-from middlewared.dispatch import Call
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.run import Run
 from middlewared_jobs.spec import JobSpec
+from middlewared_jobs.submission import Submission
 
 __all__ = ["find_to_join"]
 
 
-def find_to_join(queue: LockQueue, call: Call, spec: JobSpec, lock: str) -> Run | None:
+def find_to_join(
+    queue: LockQueue, wish: Submission, spec: JobSpec, lock: str
+) -> Run | None:
     """Find the job that a call shares; None when it gets one of its own.
 
     Raises:
@@ -26,12 +28,12 @@ def find_to_join(queue: LockQueue, call: Call, spec: JobSpec, lock: str) -> Run 
         return None
     if queue.count_waiting(lock) < size:
         return None
-    wanted = _complete(call.method.params.defaults, call.values)
+    wanted = _complete(wish.method.params.defaults, wish.values)
     for run in queue.waiting_for(lock):
         assert isinstance(run, Run)  # noqa: S101 - only runs are queued
         if (
-            run.method is call.method
-            and _may_share(call.credentials, run)
+            run.method is wish.method
+            and _may_share(wish.credentials, run)
             and _complete(run.method.params.defaults, run.values) == wanted
         ):
             return run

@@ -1,4 +1,4 @@
-"""Who runs next: FIFO per lock, by id within the slots of each executor."""
+"""Who runs next: FIFO per lock, by priority and id within limits and slots."""
 
 import heapq
 from collections import deque
@@ -11,11 +11,18 @@ __all__ = ["LockQueue", "Queued"]
 
 
 class Queued(Protocol):
-    """A job as the queue sees it."""
+    """A job as the queue sees it.
+
+    Attributes:
+        limits: keys that it counts against while it runs, and how many jobs with each
+            may run.
+    """
 
     id: int
     lock: str | None
     kind: Kind
+    priority: int
+    limits: tuple[tuple[str, int], ...]
 
 
 class _Lock:
@@ -26,11 +33,16 @@ class _Lock:
         self.waiting: deque[Queued] = deque()
 
 
-class LockQueue:
-    """Waiting jobs, their locks, and the slots they need; pure, does no work itself.
+_Heap = list[tuple[int, int, Queued]]
 
-    A lock has one running job; its waiting ones run in the order they came. Jobs
-    without a lock never wait for each other. A job over its executor's slots waits.
+
+class LockQueue:
+    """Waiting jobs, their locks, limits, and the slots they need; pure, does no work.
+
+    A lock has one running job; its waiting ones run in the order they came, whatever
+    their priority. Jobs without a lock never wait for each other. A job over a limit
+    or its executor's slots waits; of those that could run the highest priority goes
+    first, then the lowest id.
 
     Args:
         slots: jobs of each kind that may run at one time.
@@ -38,7 +50,10 @@ class LockQueue:
 
     def __init__(self, slots: Mapping[Kind, int]) -> None:
         self._free = dict(slots)
-        self._ready: dict[Kind, list[tuple[int, Queued]]] = {kind: [] for kind in Kind}
+        self._ready: dict[Kind, _Heap] = {kind: [] for kind in Kind}
+        #: Ready jobs that wait for a limit, by its key.
+        self._held: dict[str, _Heap] = {}
+        self._counts: dict[str, int] = {}
         self._locks: dict[str, _Lock] = {}
         self._gone: set[int] = set()
         self._waiting = 0
@@ -58,32 +73,72 @@ class LockQueue:
             self._push(job)
 
     def _push(self, job: Queued) -> None:
-        heapq.heappush(self._ready[job.kind], (job.id, job))
+        heapq.heappush(self._ready[job.kind], (-job.priority, job.id, job))
 
     def take(self) -> Queued | None:
         """Take the next job that may run now; it holds its lock and slot from now."""
         for kind, ready in self._ready.items():
             while ready and self._free[kind]:
-                _, job = heapq.heappop(ready)
+                entry = heapq.heappop(ready)
+                job = entry[2]
                 if job.id in self._gone:
                     self._gone.discard(job.id)
                     continue
-                self._free[kind] -= 1
-                self._waiting -= 1
-                if job.lock is not None:
-                    lock = self._locks[job.lock]
-                    lock.waiting.popleft()
-                    lock.running = job
+                full = self._full_limit(job)
+                if full is not None:
+                    self._hold(full, entry)
+                    continue
+                self._occupy(job)
                 return job
         return None
 
+    def _full_limit(self, job: Queued) -> str | None:
+        for key, most in job.limits:
+            if self._counts.get(key, 0) >= most:
+                return key
+        return None
+
+    def _occupy(self, job: Queued) -> None:
+        self._free[job.kind] -= 1
+        self._waiting -= 1
+        for key, _ in job.limits:
+            self._counts[key] = self._counts.get(key, 0) + 1
+        if job.lock is not None:
+            lock = self._locks[job.lock]
+            lock.waiting.popleft()
+            lock.running = job
+
     def release(self, job: Queued) -> None:
-        """Give back what a job that ran holds; the next of its lock may run."""
+        """Give back what a job that ran holds; others may run now."""
         self._free[job.kind] += 1
+        for key, _ in job.limits:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
+            self._offer(key)
         if job.lock is not None:
             lock = self._locks[job.lock]
             lock.running = None
             self._promote(job.lock, lock)
+
+    def _hold(self, full: str, entry: tuple[int, int, Queued]) -> None:
+        """Let a job wait for a limit; its other limits may have room for others."""
+        heapq.heappush(self._held.setdefault(full, []), entry)
+        for key, _ in entry[2].limits:
+            self._offer(key)
+
+    def _offer(self, key: str) -> None:
+        """Let the first job that a limit held back try again, if there is room."""
+        held = self._held.get(key)
+        if held is None:
+            return
+        while held and held[0][2].id in self._gone:
+            self._gone.discard(heapq.heappop(held)[2].id)
+        if held and self._counts.get(key, 0) < dict(held[0][2].limits)[key]:
+            entry = heapq.heappop(held)
+            heapq.heappush(self._ready[entry[2].kind], entry)
+        if not held:
+            del self._held[key]
 
     def remove(self, job: Queued) -> None:
         """Forget a waiting job at once, without waiting for its lock."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from middlewared.filters import Budget, Filters, QueryOptions, matches
+from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.store import Saved, Stored, Viewer
 from middlewared_jobs.views import View
@@ -14,7 +15,7 @@ __all__ = ["MemoryStore"]
 
 
 def _copy(record: JobRecord) -> JobRecord:
-    return msgspec.structs.replace(record, message_ids=list(record.message_ids))
+    return msgspec.json.decode(msgspec.json.encode(record), type=JobRecord)
 
 
 class MemoryStore:
@@ -22,6 +23,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[int, Stored] = {}
+        self._errors: dict[int, list[ItemError]] = {}
         self._first_id = 1
 
     async def first_id(self) -> int:
@@ -38,11 +40,18 @@ class MemoryStore:
         ]
 
     def save(
-        self, record: JobRecord, params: bytes | None, saved: Saved | None
+        self,
+        record: JobRecord,
+        params: bytes | None,
+        saved: Saved | None,
+        errors: Sequence[ItemError] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        kept = None if record.final else params
-        self._rows[record.id] = Stored(_copy(record), kept)
+        before = self._rows.get(record.id)
+        if before is None or before.record.attempt <= record.attempt:
+            kept = None if record.final else params
+            self._rows[record.id] = Stored(_copy(record), kept)
+        self._errors.setdefault(record.id, []).extend(errors)
         self._answer(saved)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
@@ -62,6 +71,30 @@ class MemoryStore:
         """Give one job, None when there is none."""
         row = self._rows.get(number)
         return None if row is None else _copy(row.record)
+
+    async def find_key(
+        self, owner: int | None, method: str, key: str
+    ) -> JobRecord | None:
+        """Give the job that a caller chose a key for, None when there is none."""
+        for row in self._rows.values():
+            found = row.record
+            if (found.owner, found.method, found.key) == (owner, method, key):
+                return _copy(found)
+        return None
+
+    async def item_errors(
+        self, number: int, offset: int, limit: int
+    ) -> Sequence[ItemError]:
+        """Give items that a job could not do, in order."""
+        return self._errors.get(number, [])[offset : offset + limit]
+
+    async def delete(self, numbers: Sequence[int]) -> None:
+        """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
+        for number in numbers:
+            row = self._rows.get(number)
+            if row is not None and row.record.final:
+                del self._rows[number]
+                self._errors.pop(number, None)
 
     async def find(
         self,

@@ -18,11 +18,12 @@ from middlewared_jobs.access import (
     viewer_of,
 )
 from middlewared_jobs.current_job import Job
+from middlewared_jobs.decorator import job
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
 from middlewared_jobs.record import JobRecord
-from middlewared_jobs.spec import as_helper, job
+from middlewared_jobs.spec import as_helper
 from middlewared_jobs.states import State
 from middlewared_jobs.views import ITEM, RECORD
 

@@ -8,7 +8,11 @@ import msgspec
 from middlewared import CallError, Date, ValidationError, ValidationErrors, ejson
 from middlewared.errors import InternalError, traceback_text, validation_extra
 from middlewared.results import Results
+from middlewared_jobs.exits import close_steps
+from middlewared_jobs.notes import Exit
+from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import (
+    Attempt,
     CoreGetJobsItemExcInfo,
     EncodingFailure,
     JobRecord,
@@ -28,6 +32,7 @@ __all__ = [
     "encoding_error",
     "rebuild_error",
     "record_aborted",
+    "record_attempt",
     "record_failure",
     "record_success",
 ]
@@ -58,7 +63,9 @@ class JobFailed(CallError):
 def _end(record: JobRecord, state: State, now: int) -> None:
     check_move(record.state, state)
     record.state = state
+    record.phase = Phase.ABORTED if state is State.ABORTED else Phase.FINISHED
     record.time_finished = Date(now)
+    record.run_at = None
 
 
 class EncodedResult(msgspec.Struct, frozen=True):
@@ -95,9 +102,13 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
     return EncodedResult(shown, clear, None)
 
 
-def record_success(record: JobRecord, result: EncodedResult, now: int) -> None:
+def record_success(
+    record: JobRecord, result: EncodedResult, exit_: Exit, now: int
+) -> None:
     """End a job with its result."""
     progress = record.progress
+    record.exit = exit_
+    close_steps(record, State.SUCCESS, exit_, now)
     record.progress = msgspec.structs.replace(progress, percent=100)
     record.result_encoding_error = result.failure
     if result.shown is not None:
@@ -109,13 +120,46 @@ def record_failure(
     record: JobRecord, exc: BaseException, settings: JobSettings, now: int
 ) -> None:
     """End a job with what its body raised."""
+    record.error, record.exception, record.exc_info = _failure(exc, settings)
+    record.exit = Exit("FAILED", "ERROR", record.error)
+    close_steps(record, State.FAILED, record.exit, now)
+    _end(record, State.FAILED, now)
+
+
+def _failure(
+    exc: BaseException, settings: JobSettings
+) -> tuple[str, str, CoreGetJobsItemExcInfo]:
     text = traceback_text(exc)
     if len(text) > settings.max_exception:
         text = "...\n" + text[-settings.max_exception :]
-    record.error = sendable(exc) or sendable_repr(exc)
-    record.exception = sendable(text)
-    record.exc_info = _exc_info(exc)
-    _end(record, State.FAILED, now)
+    return sendable(exc) or sendable_repr(exc), sendable(text), _exc_info(exc)
+
+
+def record_attempt(
+    record: JobRecord,
+    exc: BaseException,
+    settings: JobSettings,
+    started: Date | None,
+    now: int,
+    log: tuple[int, int] = (0, 0),
+) -> None:
+    """Keep how an attempt failed that another one follows.
+
+    Args:
+        record: the job.
+        exc: what failed it.
+        settings: how much of the traceback is kept.
+        started: when it began.
+        now: when it ended.
+        log: where its lines begin and end in the log, bytes.
+    """
+    error, exception, info = _failure(exc, settings)
+    exit_ = Exit("FAILED", "ERROR", error)
+    close_steps(record, State.FAILED, exit_, now)
+    record.attempts = [
+        *record.attempts,
+        Attempt(record.attempt, started, Date(now), error, exception, info, *log),
+    ]
 
 
 def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:
@@ -136,6 +180,8 @@ def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:
 
 def record_aborted(record: JobRecord, now: int) -> None:
     """End a job that was aborted."""
+    record.exit = Exit("STOPPED", "ABORTED")
+    close_steps(record, State.ABORTED, record.exit, now)
     _end(record, State.ABORTED, now)
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 from middlewared import Credentials
 from middlewared.settings import Settings
+from middlewared_jobs.notebook import Latest
+from middlewared_jobs.notes import StepRecord, TextMessage
 from middlewared_jobs.record import (
     CoreGetJobsItemCredentials,
     CoreGetJobsItemProgress,
@@ -21,6 +23,7 @@ __all__ = [
     "Frames",
     "FromChild",
     "Order",
+    "Pause",
     "PipeError",
     "Quit",
     "Raised",
@@ -68,6 +71,9 @@ class Order(msgspec.Struct, tag="order", kw_only=True):
         shown: who started the job, as history shows it.
         credentials: the rights that it runs with.
         logs_path: its log, None when it has none.
+        messages: the last one that it has.
+        item_errors: how many items failed already.
+        paused: it is asked to pause before its first step.
     """
 
     id: int
@@ -81,6 +87,21 @@ class Order(msgspec.Struct, tag="order", kw_only=True):
     shown: CoreGetJobsItemCredentials | None
     credentials: Credentials | None
     logs_path: str | None
+    is_restart: bool = False
+    steps: list[StepRecord] = []
+    counts: dict[str, int] = {}
+    attributes: dict[str, Any] = {}
+    messages: list[TextMessage] = []
+    item_errors: int = 0
+    checkpoint: msgspec.Raw = NULL
+    paused: bool = False
+
+
+class Pause(msgspec.Struct, tag="pause"):
+    """Let the body wait before its next step, or go on."""
+
+    id: int
+    paused: bool
 
 
 class Quit(msgspec.Struct, tag="abort"):
@@ -99,12 +120,11 @@ class Update(msgspec.Struct, tag="update"):
     """What the body set last.
 
     Attributes:
-        progress: with an extra that can be sent.
+        latest: with an extra that can be sent.
     """
 
     id: int
-    progress: CoreGetJobsItemProgress
-    description: str | None
+    latest: Latest
 
 
 class Returned(msgspec.Struct, tag="returned"):
@@ -141,7 +161,7 @@ class Raised(msgspec.Struct, tag="raised"):
     fit: bool = False
 
 
-ToChild = Setup | Order | Quit
+ToChild = Setup | Order | Pause | Quit
 FromChild = Begun | Update | Returned | Raised
 
 _encode = msgspec.json.Encoder().encode

@@ -6,10 +6,15 @@ import msgspec
 from msgspec import Meta
 
 from middlewared import Audience, Credentials, Date
+from middlewared_jobs.notes import Exit, StepRecord, TextMessage
+from middlewared_jobs.phase import Phase
 from middlewared_jobs.states import FINAL, State
 
 __all__ = [
+    "DETAILS",
+    "NULL",
     "Abort",
+    "Attempt",
     "CoreGetJobsItem",
     "CoreGetJobsItemCredentials",
     "CoreGetJobsItemExcInfo",
@@ -105,6 +110,30 @@ class Abort(msgspec.Struct, frozen=True):
     overdue: bool = False
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """One attempt of a job that had several.
+
+    Attributes:
+        number: from 1.
+        time_started: when its body began.
+        time_finished: when it ended.
+        error: what failed, one text; null when it did not.
+        exception: the traceback.
+        exc_info: what failed, in parts.
+        log_start: where its lines begin in the job's log, bytes.
+        log_end: where they end.
+    """
+
+    number: int
+    time_started: Date | None
+    time_finished: Date
+    error: str | None
+    exception: str | None
+    exc_info: CoreGetJobsItemExcInfo | None
+    log_start: int = 0
+    log_end: int = 0
+
+
 class JobRecord(msgspec.Struct, kw_only=True):
     """Everything known of a job, as ``job.get`` shows it.
 
@@ -138,6 +167,37 @@ class JobRecord(msgspec.Struct, kw_only=True):
             null when none does.
         child_started: boot and start of that process, which tell it from a later one
             with its number.
+        phase: the state, finer.
+        exit: how it came out, null before its end.
+        instance: id of the first job of those that restart each other; its own, if it
+            restarts none.
+        is_restart: it goes on where an earlier job ended.
+        restart_of: that job.
+        parent: the job whose body started it.
+        schedule: the schedule that started it.
+        priority: of jobs that could start, those with a higher one do first.
+        run_at: not to start before; null once it runs.
+        key: chosen by the caller; the same key names the same job.
+        key_digest: keyed hash of the params, to notice the key with other ones.
+        tracking_id: of the caller's own system.
+        app_id: the application that it belongs to.
+        time_modified: when anything of it changed.
+        node: name of the machine that ran it.
+        restartable: ``job.restart`` may go on with it.
+        pausable: ``job.pause`` may pause it.
+        retries: attempts that may follow the first one, when it fails.
+        timeout: seconds that an attempt may take, null for any.
+        source_customer: organisation of who started it.
+        target_customer: organisation that it works on.
+        scopes: what it works on.
+        counts: counts by name.
+        steps: its steps, in order.
+        messages: its newest messages.
+        item_errors: how many items failed; ``job.item_errors`` lists them.
+        attributes: values of the caller's and the author's own.
+        attempts: the attempts that ended, when there were several.
+        checkpoint: where a later attempt or restart may go on.
+        paused_ms: milliseconds that it stood paused.
     """
 
     id: int
@@ -167,6 +227,37 @@ class JobRecord(msgspec.Struct, kw_only=True):
     abort: Abort | None = None
     child_pid: int | None = None
     child_started: str | None = None
+    phase: Phase = Phase.PENDING
+    exit: Exit | None = None
+    instance: int | None = None
+    is_restart: bool = False
+    restart_of: int | None = None
+    parent: int | None = None
+    schedule: int | None = None
+    priority: int = 0
+    run_at: Date | None = None
+    key: str | None = None
+    tracking_id: str | None = None
+    app_id: str | None = None
+    time_modified: Date | None = None
+    node: str | None = None
+    # The details: stored together, and only when there are any.
+    key_digest: str | None = None
+    restartable: bool = False
+    pausable: bool = False
+    retries: int = 0
+    timeout: float | None = None
+    source_customer: str | None = None
+    target_customer: str | None = None
+    scopes: list[str] = []
+    counts: dict[str, int] = {}
+    steps: list[StepRecord] = []
+    messages: list[TextMessage] = []
+    item_errors: int = 0
+    attributes: dict[str, Any] = {}
+    attempts: list[Attempt] = []
+    checkpoint: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
+    paused_ms: int = 0
 
     @property
     def final(self) -> bool:
@@ -176,6 +267,11 @@ class JobRecord(msgspec.Struct, kw_only=True):
     def audience(self, read_roles: frozenset[str]) -> Audience:
         """Say who may see the job."""
         return Audience(self.owner, read_roles)
+
+
+_ALL = JobRecord.__struct_fields__
+#: Fields that are stored together, see `JobRecord`.
+DETAILS = _ALL[_ALL.index("key_digest") :]
 
 
 class CoreGetJobsItem(msgspec.Struct):

@@ -11,8 +11,10 @@ from middlewared import CallError, Plugin, PluginError, ValidationErrors, ejson
 from middlewared.access import Credentials
 from middlewared.registry import Registry
 from middlewared_jobs.joblog import excerpt
-from middlewared_jobs.outcome import WorkerLost, record_failure
+from middlewared_jobs.outcome import WorkerLost, record_attempt, record_failure
+from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.retrying import MAX_LOST, count_lost
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import JobFunction
@@ -58,7 +60,9 @@ async def recover(
     for stored in unfinished:
         record = stored.record
         try:
-            _check_lost(record)
+            if record.state is State.RUNNING:
+                _lose(record, registry, settings, now)
+                store.save(record, stored.params, None)
             waiting.append(Recovered(stored, _bind(stored, registry, seal)))
         except (WorkerLost, CallError, PluginError) as exc:
             logger.warning("job %d %s: %s", record.id, record.method, exc)
@@ -83,9 +87,24 @@ async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:
         stored.record.child_pid = stored.record.child_started = None
 
 
-def _check_lost(record: JobRecord) -> None:
-    if record.state is State.RUNNING:
-        raise WorkerLost("the server died while the job ran")
+def _lose(
+    record: JobRecord, registry: Registry, settings: JobSettings, now: int
+) -> None:
+    """Let a job whose worker is lost wait for another attempt, if its method says so.
+
+    Raises:
+        WorkerLost: it ends.
+    """
+    lost = WorkerLost("the server died while the job ran")
+    method = registry.methods.get(record.method)
+    spec = None if method is None else method.deferred
+    again = isinstance(spec, JobFunction) and spec.spec.requeue
+    if record.abort is not None or not again or count_lost(record) >= MAX_LOST:
+        raise lost
+    logger.warning("job %d %s: %s, it runs again", record.id, record.method, lost)
+    record_attempt(record, lost, settings, record.time_started, now)
+    record.state, record.phase = State.WAITING, Phase.RETRYING
+    record.run_at = None
 
 
 def _bind(stored: Stored, registry: Registry, seal: Seal) -> list[object]:

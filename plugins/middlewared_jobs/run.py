@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from middlewared import Date
 from middlewared.context import Context
-from middlewared.dispatch import Call
+from middlewared.errors import CallError
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.ending import Ended
+from middlewared_jobs.notes import Exit, ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from middlewared_jobs.submission import Submission
 
 __all__ = ["AdoptedChild", "Child", "Offspring", "Run"]
 
@@ -39,6 +44,10 @@ class Child(Offspring, Protocol):
 
     async def perform(self, run: "Run") -> Ended:
         """Run the body of a job."""
+        ...
+
+    def pause(self, *, paused: bool) -> None:
+        """Let the body wait before its next step, or go on."""
         ...
 
 
@@ -67,44 +76,71 @@ class Run:
         spec: how its jobs are run.
         values: bound params.
         params: the params as they are stored.
-        job: what the body sees.
+        limits: keys that it counts against while it runs, with their limits.
+        job: what the body sees; a new one for each attempt.
+        queued: it is in the queue of those that could start.
         accepted: its first row is committed, so its id may be known outside.
         accepting: to call with the outcome of the write of its first row.
-        calls: calls to answer when it ends.
-        joining: calls that share it as soon as it is accepted.
+        waiters: to call once its end is committed.
+        joining: wishes that share it as soon as it is accepted.
         insiders: sessions whose call created or joined it; they see its secrets.
         scope: cancels an async body, while it runs.
         child: runs the body of a process job; its own from before it is RUNNING.
         adopted: a child process that the body started.
-        ended: resolved with the error, or None, when the end is committed.
+        ended: resolved with the record when the end is committed.
         error: the exception that its body raised.
+        expired: why the body was asked to end, when it took too long.
         clear: the encoded result with its secrets.
+        exit: how it comes out, as the body chose.
+        item_errors: noted and not written yet; of a transient job, all of them.
+        began: when this attempt began, by the monotonic clock.
+        started_at: when this attempt began.
+        log_start: where its lines begin in the log, bytes.
+        paused_at: since when it stands paused, by the monotonic clock.
+        paused: seconds that this attempt stood paused before.
+        doing: its progress text before it was paused.
     """
 
     __slots__ = (
         "accepted",
         "accepting",
         "adopted",
-        "calls",
+        "began",
         "child",
         "clear",
+        "doing",
         "ended",
         "error",
+        "exit",
+        "expired",
         "id",
         "insiders",
+        "item_errors",
         "job",
         "joining",
         "kind",
+        "limits",
         "lock",
+        "log_start",
         "method",
         "params",
+        "paused",
+        "paused_at",
+        "priority",
         "progress_at",
         "progress_due",
+        "queued",
         "record",
         "scope",
         "spec",
+        "started_at",
+        "urgent_due",
         "values",
+        "waiters",
     )
+
+    #: Made by whoever tracks the run, right after it.
+    job: Job
 
     def __init__(
         self,
@@ -112,22 +148,23 @@ class Run:
         method: Method,
         spec: JobSpec,
         values: list[Any],
-        params: bytes | None,
-        job: Job,
+        limits: tuple[tuple[str, int], ...],
     ) -> None:
         self.id = record.id
         self.lock = record.lock
+        self.priority = record.priority
         self.kind = spec.kind
         self.record = record
         self.method = method
         self.spec = spec
         self.values = values
-        self.params = params
-        self.job = job
+        self.params: bytes | None = None
+        self.limits = limits
+        self.queued = False
         self.accepted = False
         self.accepting: Callable[[Exception | None], None] = _unexpected
-        self.joining: list[Call] = []
-        self.calls: list[Call] = []
+        self.joining: list[Submission] = []
+        self.waiters: list[Callable[[], None]] = []
         self.insiders: set[ClientSession] = set()
         self.scope: anyio.CancelScope | None = None
         self.child: Child | None = None
@@ -136,8 +173,18 @@ class Run:
             asyncio.get_running_loop().create_future()
         )
         self.error: BaseException | None = None
+        self.expired: CallError | None = None
         self.clear: bytes | None = None
+        self.exit: Exit | None = None
+        self.item_errors: list[ItemError] = []
+        self.began = 0.0
+        self.started_at: Date | None = None
+        self.log_start = 0
+        self.paused_at: float | None = None
+        self.paused = 0.0
+        self.doing: str | None = None
         self.progress_due = False
+        self.urgent_due = False
         self.progress_at = 0.0
 
     @property

@@ -62,3 +62,12 @@ class JobSettings(
     max_exception: Annotated[
         Positive, Meta(description="Characters kept of a traceback.")
     ] = 64 * 2**10
+    max_messages: Annotated[
+        Positive, Meta(description="Messages kept with a job, the newest.")
+    ] = 1000
+    max_item_errors: Annotated[
+        Positive, Meta(description="Failed items kept with a job, the first ones.")
+    ] = 100_000
+    max_checkpoint: Annotated[
+        Positive, Meta(description="Bytes of a checkpoint or an attribute, encoded.")
+    ] = 2**20

@@ -1,19 +1,27 @@
-"""The declaration of a job: ``@job(...)`` on a typed function."""
+"""How the jobs of a method are run, as its declaration says."""
 
-import inspect
 import string
-from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 
 from middlewared import PluginError
-from middlewared.params import Params, location
+from middlewared.params import Params
 from middlewared.plugin import Deferred
 from middlewared.results import holds_secret
+from middlewared_jobs.backoff import Backoff
+from middlewared_jobs.step import StepSpec
 
-__all__ = ["JobFunction", "JobSpec", "Kind", "Template", "as_helper", "job"]
+__all__ = [
+    "CountRole",
+    "JobFunction",
+    "JobSpec",
+    "Kind",
+    "Template",
+    "as_helper",
+]
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -77,6 +85,17 @@ def _root(field: str) -> str:
     return field.partition(".")[0].partition("[")[0]
 
 
+class CountRole(StrEnum):
+    """What a count of a job means, for clients that know other names."""
+
+    TOTAL = "total"
+    OK = "ok"
+    FAILED = "failed"
+    PENDING = "pending"
+    SKIPPED = "skipped"
+    OTHER = "other"
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """How jobs of one method are run; from the arguments of `job`.
 
@@ -91,6 +110,22 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         kind: where the body runs.
         secret: its params may hold secrets.
         helper: only waits for other jobs, so it needs no slot and holds up no stop.
+        retries: attempts that may follow the first one, when it fails.
+        backoff: how long they wait.
+        timeout: seconds that an attempt may take.
+        heartbeat_timeout: seconds that a body may be silent.
+        priority: of jobs that could start, those with a higher one do first.
+        max_running: jobs of this method that may run at one time.
+        limits: templates of keys, and how many jobs with one key may run.
+        requeue: a lost worker, or a stop, is followed by another attempt.
+        restartable: ``job.restart`` may go on with it.
+        restart_limit: restarts of one instance; None for any number.
+        pausable: ``job.pause`` may pause it.
+        steps: the steps that clients may know beforehand.
+        counts: counts that begin at 0, and what each means.
+        messages: texts by their code.
+        scopes: what it works on.
+        dialects: how it appears in other job APIs, by dialect.
     """
 
     lock: Template | None
@@ -103,6 +138,22 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     kind: Kind
     secret: bool
     helper: bool = False
+    retries: int = 0
+    backoff: Backoff = Backoff()
+    timeout: float | None = None
+    heartbeat_timeout: float | None = None
+    priority: int = 0
+    max_running: int | None = None
+    limits: tuple[tuple[Template, int], ...] = ()
+    requeue: bool = False
+    restartable: bool = False
+    restart_limit: int | None = None
+    pausable: bool = False
+    steps: tuple[StepSpec, ...] = ()
+    counts: Mapping[str, CountRole] = {}
+    messages: Mapping[int, str] = {}
+    scopes: tuple[str, ...] = ()
+    dialects: Mapping[str, Mapping[str, Any]] = {}
 
 
 class JobFunction(Deferred[H]):
@@ -126,102 +177,3 @@ def as_helper(function: JobFunction[H]) -> JobFunction[H]:
     """Declare that a transient job without a lock only waits for other jobs."""
     spec = msgspec.structs.replace(function.spec, helper=True)
     return JobFunction(function.handler, spec)
-
-
-def _kind(handler: Callable[..., Any], *, process: bool) -> Kind:
-    if not inspect.iscoroutinefunction(handler):
-        return Kind.PROCESS if process else Kind.THREAD
-    if process:
-        raise PluginError(
-            f"{location(handler)}: {handler.__name__} is a coroutine function, "
-            "expected a plain function for process=True"
-        )
-    return Kind.LOOP
-
-
-def _check(handler: Callable[..., Any], lock_queue_size: int | None) -> None:
-    if lock_queue_size is not None and lock_queue_size < 0:
-        raise PluginError(
-            f"{location(handler)}: lock_queue_size is {lock_queue_size}, "
-            "expected None or at least 0"
-        )
-    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
-        raise PluginError(
-            f"{location(handler)}: {handler.__name__} is a generator, expected a "
-            "function or a coroutine function"
-        )
-
-
-@overload
-def job(handler: H, /) -> JobFunction[H]: ...
-
-
-@overload
-def job(
-    *,
-    lock: str | None = None,
-    lock_queue_size: int | None = None,
-    logs: bool = False,
-    abortable: bool = False,
-    transient: bool = False,
-    description: str | None = None,
-    read_roles: Iterable[str] = (),
-    process: bool = False,
-) -> Callable[[H], JobFunction[H]]: ...
-
-
-def job(
-    handler: H | None = None,
-    /,
-    *,
-    lock: str | None = None,
-    lock_queue_size: int | None = None,
-    logs: bool = False,
-    abortable: bool = False,
-    transient: bool = False,
-    description: str | None = None,
-    read_roles: Iterable[str] = (),
-    process: bool = False,
-) -> JobFunction[H] | Callable[[H], JobFunction[H]]:
-    """Declare that runs of a function are jobs: they outlive request and connection.
-
-    An ``async def`` runs in the loop, a ``def`` in a thread, or in a child process.
-    Its first parameter is the `Job`.
-
-    Args:
-        handler: the function, when used without parentheses.
-        lock: jobs with equal locks run one at a time, in order; params in braces.
-        lock_queue_size: when so many wait, a call joins the last waiting job with
-            equal arguments, or is refused; 0 refuses while one runs or waits.
-        logs: the job may write a log.
-        abortable: may be aborted while it runs; a waiting job always may.
-        transient: leaves no history, and goes from the list shortly after its end.
-        description: what a job is, for people; params in braces.
-        read_roles: roles whose holders may see jobs of others.
-        process: run a ``def`` in a child process, which imports the plugin's module by
-            name. It can be killed, and its death harms nothing else. What it starts is
-            killed when it ends, unless it has a session of its own.
-
-    Raises:
-        PluginError: with file and line.
-    """
-
-    def declare(function: H) -> JobFunction[H]:
-        _check(function, lock_queue_size)
-        params, where = Params(function), location(function)
-        spec = JobSpec(
-            lock=None if lock is None else Template(lock, params, where, "lock"),
-            lock_queue_size=lock_queue_size,
-            logs=logs,
-            abortable=abortable,
-            transient=transient,
-            description=None
-            if description is None
-            else Template(description, params, where, "description"),
-            read_roles=frozenset(read_roles),
-            kind=_kind(function, process=process),
-            secret=any(holds_secret(kind) for kind in params.types),
-        )
-        return JobFunction(function, spec)
-
-    return declare if handler is None else declare(handler)

@@ -8,8 +8,8 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 
-from middlewared import CallError
-from middlewared.database import Database
+from middlewared import CallError, Date
+from middlewared.database import Database, Statement
 from middlewared.filters import (
     Budget,
     Column,
@@ -19,7 +19,8 @@ from middlewared.filters import (
     compile_sql,
     matches,
 )
-from middlewared_jobs.record import JobRecord
+from middlewared_jobs.notes import ItemError
+from middlewared_jobs.record import DETAILS, NULL, JobRecord
 from middlewared_jobs.store import Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
@@ -34,7 +35,7 @@ MAX_ID = 2**63 - 1
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobRecord).decode
 
-_TIMES = ("time_created", "time_started", "time_finished")
+_TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
 #: Stored as the JSON text that the record encodes to.
 _RAW = (
     "message_ids",
@@ -45,14 +46,55 @@ _RAW = (
     "exc_info",
     "credentials",
     "abort",
+    "exit",
 )
-_COLUMNS = tuple(name for name in JobRecord.__struct_fields__ if name != "transient")
-_FIXED = ("id", "uid", "method", "arguments", "time_created", "owner", "lock")
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own names
+_BOOLEANS = ("abortable", "is_restart")
+_COLUMNS = tuple(
+    name
+    for name in JobRecord.__struct_fields__
+    if name != "transient" and name not in DETAILS
+)
+#: Written with the first row only.
+_FIXED = (
+    "id",
+    "uid",
+    "method",
+    "arguments",
+    "time_created",
+    "owner",
+    "lock",
+    "instance",
+    "is_restart",
+    "restart_of",
+    "parent",
+    "schedule",
+    "key",
+    "tracking_id",
+    "app_id",
+)
+_STORED = (*_COLUMNS, "details")
+_SELECT = f"SELECT {', '.join(_STORED)} FROM jobs"  # noqa: S608 - our own names
+_WRITTEN = (*_STORED, "params")
 _UPSERT = (
-    f"INSERT INTO jobs ({', '.join(_COLUMNS)}, params) "  # noqa: S608 - our own names
-    f"VALUES ({', '.join('?' * (len(_COLUMNS) + 1))}) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in (*_COLUMNS, "params") if c not in _FIXED)
+    f"INSERT INTO jobs ({', '.join(_WRITTEN)}) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in _FIXED)
+    + " WHERE excluded.attempt >= jobs.attempt"
+)
+_ERROR_FIELDS = ItemError.__struct_fields__
+_INSERT_ERROR = (
+    f"INSERT OR REPLACE INTO job_item_errors (job, {', '.join(_ERROR_FIELDS)}) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join('?' * (len(_ERROR_FIELDS) + 1))})"
+)
+_SELECT_ERRORS = (
+    f"SELECT {', '.join(_ERROR_FIELDS)} FROM job_item_errors "  # noqa: S608 - our own names
+    "WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"
+)
+_CHOSEN = "(SELECT value FROM json_each(?))"
+_DELETE = f"DELETE FROM jobs WHERE id IN {_CHOSEN} AND time_finished IS NOT NULL"  # noqa: S608 - our own names
+_DELETE_ERRORS = (
+    f"DELETE FROM job_item_errors WHERE job IN {_CHOSEN} AND EXISTS "  # noqa: S608 - our own names
+    "(SELECT 1 FROM jobs WHERE id = job AND time_finished IS NOT NULL)"
 )
 _ENDED = "time_finished IS NOT NULL"
 
@@ -73,6 +115,19 @@ _QUERYABLE: dict[str, Column] = {
     "owner": Column("owner", "int", nullable=True),
     "attempt": Column("attempt", "int"),
     "lock": Column("lock", "text", nullable=True),
+    "phase": Column("phase", "text"),
+    "instance": Column("instance", "int", nullable=True),
+    "is_restart": Column("is_restart", "bool"),
+    "restart_of": Column("restart_of", "int", nullable=True),
+    "parent": Column("parent", "int", nullable=True),
+    "schedule": Column("schedule", "int", nullable=True),
+    "priority": Column("priority", "int"),
+    "run_at": Column("run_at", "time_ms", nullable=True),
+    "key": Column("key", "text", nullable=True),
+    "tracking_id": Column("tracking_id", "text", nullable=True),
+    "app_id": Column("app_id", "text", nullable=True),
+    "time_modified": Column("time_modified", "time_ms", nullable=True),
+    "node": Column("node", "text", nullable=True),
 }
 
 
@@ -89,11 +144,20 @@ def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
             value = None if value is None else value.ms
         elif name in _RAW:
             value = _text(value)
-        elif name == "state":
+        elif name in ("state", "phase"):
             value = value.value
         row.append(value)
+    row.append(_details(record))
     row.append(None if record.final else params)
     return tuple(row)
+
+
+def _details(record: JobRecord) -> str | None:
+    """Encode the fields that are stored together, None when all are as by default."""
+    found = {name: value for name in DETAILS if (value := getattr(record, name))}
+    if found["checkpoint"] == NULL:
+        del found["checkpoint"]
+    return _text(found) if found else None
 
 
 def _text(value: Any) -> str:
@@ -108,12 +172,22 @@ def _record(row: Sequence[Any]) -> JobRecord:
             text = value
         elif name in _TIMES:
             text = "null" if value is None else f'{{"$date":{value}}}'
-        elif name == "abortable":
+        elif name in _BOOLEANS:
             text = "true" if value else "false"
         else:
             text = _text(value)
         members.append(f'"{name}":{text}')
+    details = row[len(_COLUMNS)]
+    if details is not None:
+        members.append(details[1:-1])
     return _decode("{" + ",".join(members) + "}")
+
+
+def _item_error(row: Sequence[Any]) -> ItemError:
+    values = dict(zip(_ERROR_FIELDS, row, strict=True))
+    if values["time"] is not None:
+        values["time"] = Date(values["time"])
+    return ItemError(**values)
 
 
 class SqliteStore:
@@ -136,10 +210,19 @@ class SqliteStore:
         return [Stored(_record(row), row[-1]) for row in rows]
 
     def save(
-        self, record: JobRecord, params: bytes | None, saved: Saved | None
+        self,
+        record: JobRecord,
+        params: bytes | None,
+        saved: Saved | None,
+        errors: Sequence[ItemError] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        self._database.write([(_UPSERT, _row(record, params))], saved)
+        statements: list[Statement] = [(_UPSERT, _row(record, params))]
+        for error in errors:
+            when = None if error.time is None else error.time.ms
+            row = (record.id, *msgspec.structs.astuple(error)[:-1], when)
+            statements.append((_INSERT_ERROR, row))
+        self._database.write(statements, saved)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""
@@ -155,6 +238,27 @@ class SqliteStore:
             return None
         rows = await self._database.read(f"{_SELECT} WHERE id = ?", (number,))
         return _record(rows[0]) if rows else None
+
+    async def find_key(
+        self, owner: int | None, method: str, key: str
+    ) -> JobRecord | None:
+        """Give the job that a caller chose a key for, None when there is none."""
+        where = "ifnull(owner, -1) = ? AND method = ? AND key = ?"
+        asked = (-1 if owner is None else owner, method, key)
+        rows = await self._database.read(f"{_SELECT} WHERE {where}", asked)
+        return _record(rows[0]) if rows else None
+
+    async def item_errors(
+        self, number: int, offset: int, limit: int
+    ) -> Sequence[ItemError]:
+        """Give items that a job could not do, in order."""
+        rows = await self._database.read(_SELECT_ERRORS, (number, offset, limit))
+        return [_item_error(row) for row in rows]
+
+    async def delete(self, numbers: Sequence[int]) -> None:
+        """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
+        chosen = (_text(numbers),)
+        await self._database.execute((_DELETE_ERRORS, chosen), (_DELETE, chosen))
 
     async def find(
         self,

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from middlewared.filters import Filters, QueryOptions
+from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.views import View
 
@@ -60,9 +61,22 @@ class JobStore(Protocol):
         ...
 
     def save(
-        self, record: JobRecord, params: bytes | None, saved: Saved | None
+        self,
+        record: JobRecord,
+        params: bytes | None,
+        saved: Saved | None,
+        errors: Sequence[ItemError] = (),
     ) -> None:
-        """Write a job as it is now; params are erased once it has ended."""
+        """Write a job as it is now; params are erased once it has ended.
+
+        A row of a later attempt is never overwritten by an earlier one.
+
+        Args:
+            record: the job.
+            params: its params, in clear or sealed.
+            saved: called once it is committed or refused.
+            errors: items that failed since the last time.
+        """
         ...
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
@@ -75,6 +89,22 @@ class JobStore(Protocol):
 
     async def get(self, number: int) -> JobRecord | None:
         """Give one job, None when there is none."""
+        ...
+
+    async def find_key(
+        self, owner: int | None, method: str, key: str
+    ) -> JobRecord | None:
+        """Give the job that a caller chose a key for, None when there is none."""
+        ...
+
+    async def item_errors(
+        self, number: int, offset: int, limit: int
+    ) -> Sequence[ItemError]:
+        """Give items that a job could not do, in order."""
+        ...
+
+    async def delete(self, numbers: Sequence[int]) -> None:
+        """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         ...
 
     async def find(

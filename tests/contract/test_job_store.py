@@ -19,7 +19,7 @@ from middlewared import Date
 from middlewared.database import Database
 from middlewared.filters import QueryOptions, parse_filters, run_query
 from middlewared.filters.tree import MatchNotFound
-from middlewared_jobs import JobRecord, State
+from middlewared_jobs import ItemError, JobRecord, State
 from middlewared_jobs.history import DEFAULT_LIMIT, History
 from middlewared_jobs.memory_store import MemoryStore
 from middlewared_jobs.sqlite_store import SqliteStore
@@ -30,6 +30,23 @@ STORES = ["memory", "sqlite"]
 VIEWERS = [None, Viewer(None), Viewer(1), Viewer(2, frozenset({"t.hold"}))]
 stores = pytest.mark.parametrize("kind", STORES)
 names = itertools.count()
+#: Fields that never change in the life of a job.
+FIXED = (
+    "uid",
+    "method",
+    "arguments",
+    "time_created",
+    "owner",
+    "lock",
+    "instance",
+    "is_restart",
+    "restart_of",
+    "parent",
+    "schedule",
+    "key",
+    "tracking_id",
+    "app_id",
+)
 
 few = settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -103,12 +120,67 @@ async def test_newest_save_wins(
     last: JobRecord,
 ) -> None:
     """Saving again replaces what may change of a job."""
-    fixed = ("uid", "method", "arguments", "time_created", "owner", "lock")
-    kept = {name: getattr(first, name) for name in fixed}
+    kept = {name: getattr(first, name) for name in FIXED}
+    kept["attempt"] = max(first.attempt, last.attempt)
     last = msgspec.structs.replace(last, **kept)
     async with fresh(kind, tmp_path_factory) as store:
         await filled(store, [first, last])
         assert same(await store.get(3), last)
+
+
+@stores
+async def test_earlier_attempts_do_not_overwrite_later_ones(
+    tmp_path: Path, kind: str
+) -> None:
+    """What the body of an attempt says that is over changes nothing."""
+    async with opened(kind, tmp_path) as store:
+        now = make_record(1, attempt=2, description="second")
+        late = make_record(1, attempt=1, description="first", state=State.SUCCESS)
+        await filled(store, [now, late])
+        assert same(await store.get(1), now)
+
+
+@stores
+async def test_keys_name_jobs(tmp_path: Path, kind: str) -> None:
+    """A key is found with its owner and method only; nobody's is one of its own."""
+    async with opened(kind, tmp_path) as store:
+        mine = make_record(1, owner=7, key="k")
+        nobodys = make_record(2, owner=None, key="k")
+        await filled(store, [mine, nobodys, make_record(3, owner=8)])
+        assert same(await store.find_key(7, "t.echo", "k"), mine)
+        assert same(await store.find_key(None, "t.echo", "k"), nobodys)
+        assert await store.find_key(8, "t.echo", "k") is None
+        assert await store.find_key(7, "t.hold", "k") is None
+
+
+@stores
+async def test_item_errors_are_kept_in_order(tmp_path: Path, kind: str) -> None:
+    """They come with any write of their job, and are given in pages."""
+    async with opened(kind, tmp_path) as store:
+        errors = [ItemError(n, f"item {n}", "E1", "bad") for n in range(1, 6)]
+        store.save(make_record(1), None, None, errors[:2])
+        store.save(make_record(1), None, None, errors[2:])
+        store.save(make_record(2), None, None, errors[:1])
+        await flushed(store)
+        assert list(await store.item_errors(1, 0, 10)) == errors
+        assert list(await store.item_errors(1, 1, 2)) == errors[1:3]
+        assert list(await store.item_errors(3, 0, 10)) == []
+
+
+@stores
+async def test_ended_jobs_are_deleted_whole(tmp_path: Path, kind: str) -> None:
+    """With all that belongs to them; what has not ended stays, whoever asks."""
+    async with opened(kind, tmp_path) as store:
+        ended = make_record(1, state=State.SUCCESS, time_finished=Date(EPOCH))
+        error = ItemError(1, "item", "E1", "bad")
+        store.save(ended, None, None, [error])
+        store.save(make_record(2), None, None, [error])
+        await flushed(store)
+        await store.delete([1, 2, 3])
+        assert await store.get(1) is None
+        assert list(await store.item_errors(1, 0, 10)) == []
+        assert await store.get(2) is not None
+        assert list(await store.item_errors(2, 0, 10)) == [error]
 
 
 @stores

@@ -237,6 +237,31 @@ async def export(job: Job, path: str) -> int:
 # -- end job --
 
 
+# -- start steps --
+@plugin.method
+@job(steps=["read", "check"], restartable=True, retries=1, counts={"short": "failed"})
+async def inspect(job: Job, shortest: int = 3) -> int:
+    """Check all notes and return how many are long enough."""
+    async with job.step("read") as step:
+        if not step.skipped:
+            notes = await job.context.get(Notes).list_all()
+            job.checkpoint([note.text for note in notes])
+    texts: list[str] = job.checkpointed
+    long = 0
+    async with job.step("check", total=len(texts)) as step:
+        for text in texts:
+            step.advance()
+            if len(text) >= shortest:
+                long += 1
+                continue
+            job.count("short")
+            job.error_item(text, "SHORT", f"has {len(text)} characters")
+    return long
+
+
+# -- end steps --
+
+
 # -- start secret --
 @plugin.method
 @job(logs=True)

@@ -1,6 +1,7 @@
 """Who runs next, held against a list that is searched from its start."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.spec import Kind
 
 LOCKS = [None, "a", "b", "c"]
+#: How many jobs with a key may run; one key has one limit here.
+LIMITS = {"x": 1, "y": 2, "z": 2}
 
 
 def make_queue(slots: int) -> LockQueue:
@@ -29,11 +32,19 @@ class Item:
     """A job as the queue sees it."""
 
     def __init__(
-        self, number: int, lock: str | None, *, kind: Kind = Kind.LOOP
+        self,
+        number: int,
+        lock: str | None,
+        *,
+        kind: Kind = Kind.LOOP,
+        priority: int = 0,
+        keys: Sequence[str] = (),
     ) -> None:
         self.id = number
         self.lock = lock
         self.kind = kind
+        self.priority = priority
+        self.limits = tuple((key, LIMITS[key]) for key in keys)
 
     def __repr__(self) -> str:
         return f"Item({self.id}, {self.lock!r}, {self.kind})"
@@ -65,6 +76,9 @@ class QueueMachine(RuleBasedStateMachine):
         """Say from the rules alone whether a waiting item may run now."""
         if not self.free(item.kind):
             return False
+        keys = [key for other in self.running for key, _ in other.limits]
+        if any(keys.count(key) >= most for key, most in item.limits):
+            return False
         if item.lock is None:
             return True
         if any(other.lock == item.lock for other in self.running):
@@ -72,23 +86,29 @@ class QueueMachine(RuleBasedStateMachine):
         first = next(other for other in self.waiting if other.lock == item.lock)
         return first is item
 
-    @rule(lock=st.sampled_from(LOCKS), kind=st.sampled_from(Kind))
-    def add(self, lock: str | None, kind: Kind) -> None:
+    @rule(
+        lock=st.sampled_from(LOCKS),
+        kind=st.sampled_from(Kind),
+        priority=st.integers(-1, 1),
+        keys=st.lists(st.sampled_from(sorted(LIMITS)), unique=True),
+    )
+    def add(self, lock: str | None, kind: Kind, priority: int, keys: list[str]) -> None:
         """Let another one wait."""
         self.last += 1
-        item = Item(self.last, lock, kind=kind)
+        item = Item(self.last, lock, kind=kind, priority=priority, keys=keys)
         self.waiting.append(item)
         self.queue.add(item)
 
     @rule()
     def take(self) -> None:
-        """Take one: the oldest of its executor that may run, or none if none may."""
+        """Take the first of its executor that may run, or none if none may."""
         found: Any = self.queue.take()
         able = [item for item in self.waiting if self.may_run(item)]
         if not able:
             assert found is None
             return
-        assert found is next(i for i in able if i.kind is found.kind)
+        mine = [item for item in able if item.kind is found.kind]
+        assert found is min(mine, key=lambda item: (-item.priority, item.id))
         self.waiting.remove(found)
         self.running.append(found)
 
@@ -122,7 +142,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_lock_is_held_twice(self) -> None:
-        """Never do two run with one lock, nor more than there are slots."""
+        """Never do two run with one lock, nor more than slots and limits allow."""
+        keys = [key for item in self.running for key, _ in item.limits]
+        assert all(keys.count(key) <= most for key, most in LIMITS.items())
         held = [item.lock for item in self.running if item.lock is not None]
         assert len(held) == len(set(held))
         assert all(self.free(kind) >= 0 for kind in Kind)

@@ -13,8 +13,10 @@ from jobs_records import make_record
 from middlewared import Context
 from middlewared.context import Services
 from middlewared_jobs import Job
+from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.progress import next_progress
 from middlewared_jobs.record import CoreGetJobsItemProgress as Progress
+from middlewared_jobs.settings import JobSettings
 
 START = Progress()
 
@@ -78,7 +80,8 @@ def hasty_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("hasty_threads")
 def test_threads_do_not_undo_each_other() -> None:
     """Eight threads that set different parts lose nothing of each other."""
-    job = Job(make_record(1), Context(Services()), lambda: None)
+    notebook = Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
+    job = Job(make_record(1), Context(Services()), notebook)
     barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
@@ -99,5 +102,5 @@ def test_threads_do_not_undo_each_other() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    latest = job._take_latest()
-    assert latest == (Progress(99, "turn 199", {"turn": 199}), None)
+    latest = notebook.take()
+    assert latest == Latest(Progress(99, "turn 199", {"turn": 199}), None)

@@ -1,0 +1,350 @@
+"""Runs jobs: from waiting to running, and to the end or to the next attempt."""
+
+import logging
+import random
+import socket
+import time
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from middlewared import CallError, Context, Date, Event
+from middlewared.clock import Clock
+from middlewared.sendqueue import Importance
+from middlewared.tasks import Tasks
+from middlewared_jobs.aborting import Aborting
+from middlewared_jobs.announcer import Announcer
+from middlewared_jobs.body import run_body
+from middlewared_jobs.deadlines import Deadlines
+from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
+from middlewared_jobs.exits import exit_of
+from middlewared_jobs.joblog import log_size
+from middlewared_jobs.ledger import Ledger
+from middlewared_jobs.lockqueue import LockQueue
+from middlewared_jobs.outcome import (
+    EncodedResult,
+    ServerStopped,
+    WorkerLost,
+    encode_result,
+    record_aborted,
+    record_attempt,
+    record_failure,
+    record_success,
+)
+from middlewared_jobs.phase import Phase
+from middlewared_jobs.processes import Processes
+from middlewared_jobs.recorder import end_pause, take_notes
+from middlewared_jobs.retrying import may_retry
+from middlewared_jobs.roster import Roster
+from middlewared_jobs.run import Run
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.spec import Kind
+from middlewared_jobs.states import State, check_move
+from middlewared_jobs.timetable import Timetable
+from middlewared_jobs.tracking import Tracker
+
+__all__ = ["Attempts"]
+
+logger = logging.getLogger(__name__)
+
+NODE = socket.gethostname()
+
+
+class Attempts:
+    """Starts what may start, runs bodies, records how they ended.
+
+    Each move is written first and announced once it is committed, in order.
+
+    Args:
+        context: for the folder of logs and the owner of tasks.
+        roster: the jobs that there are.
+        queue: those that wait for a lock, a limit or a slot.
+        processes: gives children to process jobs.
+        tracker: prepares later attempts.
+        ledger: writes them.
+        announcer: tells of them.
+        settings: their limits.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        roster: Roster,
+        queue: LockQueue,
+        processes: Processes,
+        tracker: Tracker,
+        ledger: Ledger,
+        announcer: Announcer,
+        settings: JobSettings,
+    ) -> None:
+        self._roster = roster
+        self._queue = queue
+        self._processes = processes
+        self._tracker = tracker
+        self._ledger = ledger
+        self._announcer = announcer
+        self._settings = settings
+        self._clock = context.get(Clock)  # type: ignore[type-abstract]  # by protocol
+        self._tasks = context.get(Tasks)
+        self._logs = context.settings.data_path / "logs"
+        self._threads = anyio.CapacityLimiter(settings.thread_jobs)
+        self._timetable = Timetable(self._clock, self._due)
+        self._deadlines = Deadlines(self._expire)
+        self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self.aborting = Aborting(self._tasks, settings.abort_grace)
+
+    # Waiting.
+
+    def count_waiting(self) -> int:
+        """Count the jobs that wait, or help somebody wait."""
+        return len(self._queue) + len(self._timetable) + len(self._roster.helpers)
+
+    def wait_turn(self, run: Run) -> None:
+        """Let a job wait for its time, its lock, its limits and its slot."""
+        if self._timetable.is_early(run):
+            self._timetable.add(run)
+            return
+        run.queued = True
+        self._queue.add(run)
+        self.start_next()
+
+    def _due(self, run: Run) -> None:
+        if not self._roster.stopping:
+            self.wait_turn(run)
+
+    def leave(self, run: Run) -> None:
+        """Take a waiting job out, wherever it waits."""
+        if self._timetable.remove(run):
+            return
+        if self._processes.forget(run):
+            self._queue.release(run)
+        elif run.queued:
+            run.queued = False
+            self._queue.remove(run)
+
+    def forget(self, run: Run) -> None:
+        """Give back what a job holds that could not be accepted."""
+        if self._roster.leave(run):
+            self._queue.release(run)
+            self._processes.release(run)
+        elif not run.record.transient:
+            self.leave(run)
+
+    # From waiting to running.
+
+    def start_next(self) -> None:
+        """Start every job that has its lock and its slot."""
+        while not self._roster.stopping:
+            run = self._queue.take()
+            if run is None:
+                return
+            assert isinstance(run, Run)  # noqa: S101 - only runs are added
+            run.queued = False
+            if run.kind is Kind.PROCESS:
+                self._processes.equip(run, partial(self._equipped, run))
+            else:
+                self.start(run)
+
+    def _equipped(self, run: Run, exc: Exception | None) -> None:
+        """Start a job that has its child; until then it waits, with lock and slot."""
+        if self._roster.stopping:
+            self._processes.release(run)  # it waits for the next start
+        elif exc is None:
+            self.start(run)
+        else:
+            self._roster.running.add(run)
+            self._end(run, run.record.attempt, Failed(exc))
+
+    def start(self, run: Run) -> None:
+        """Begin the next attempt of a job; its body runs once that is committed."""
+        record = run.record
+        check_move(record.state, State.RUNNING)
+        if record.attempt:
+            self._tracker.renew(run)
+        record.state = State.RUNNING
+        record.attempt += 1
+        record.phase = _first_phase(run)
+        record.run_at, record.node = None, NODE
+        if record.time_started is None:
+            record.time_started = Date(self._clock.time_ms())
+        if run.spec.logs:
+            record.logs_path = str(self._logs / f"{run.id}.log")
+            run.log_start = _log_size(run)
+        running = self._roster.helpers if run.spec.helper else self._roster.running
+        running.add(run)
+        event = self._announcer.event(run, "changed", Importance.MOVE)
+        if run.accepted:
+            self._ledger.insist(run, partial(self._started, run, event))
+        else:
+            self._ledger.write(run, partial(self._accepted, run, event))
+
+    def _accepted(self, run: Run, event: Event | None, exc: Exception | None) -> None:
+        """Tell of the first row of a job that says RUNNING at once."""
+        run.accepting(exc)
+        if exc is None:
+            self._started(run, event)
+
+    def _started(self, run: Run, event: Event | None) -> None:
+        self._announcer.publish(event)
+        name = f"job {run.id} {run.record.method}"
+        self._tasks.start(self._run(run, run.record.attempt), name=name)
+
+    async def _run(self, run: Run, attempt: int) -> None:
+        run.began, run.started_at = time.monotonic(), Date(self._clock.time_ms())
+        self._deadlines.begin(run)
+        ended: Ended = Aborted()
+        if not run.job.aborted:
+            ended = await run_body(run, self._threads)
+        try:
+            self._end(run, attempt, ended)
+        except Exception as exc:
+            # A result or an error that breaks its recording: never left RUNNING.
+            logger.exception("the end of job %d could not be recorded", run.id)
+            if not run.record.final:
+                self.fail(run, exc)
+
+    def _expire(self, run: Run, error: CallError) -> None:
+        """Ask a body to end that took too long."""
+        if run.record.state is State.RUNNING and run.record.abort is None:
+            run.expired = error
+            self.aborting.begin(run)
+
+    # From running to the end, or to the next attempt.
+
+    def _end(self, run: Run, attempt: int, ended: Ended) -> None:
+        """Record how a body ended; the rest follows the commit."""
+        self._deadlines.end(run)
+        self._processes.release(run)
+        record = run.record
+        if record.final or record.attempt != attempt:
+            return  # it was ended without its body, by a stop that could not wait
+        take_notes(run, self._settings)
+        end_pause(run)
+        if isinstance(ended, (Succeeded, Delivered)):
+            result = self._encode(run, ended)
+            run.clear = result.clear
+            exit_ = exit_of(record, run.spec.counts, run.exit)
+            record_success(record, result, exit_, self._clock.time_ms())
+            self._finish(run)
+            return
+        error = self._error_of(run, ended)
+        if error is None:
+            record_aborted(record, self._clock.time_ms())
+            self._finish(run)
+        elif self._may_go_on(run, error):
+            self._try_again(run, error)
+        else:
+            self.fail(run, error)
+
+    def _encode(self, run: Run, ended: Succeeded | Delivered) -> EncodedResult:
+        if isinstance(ended, Delivered):
+            return ended.result
+        return encode_result(ended.value, run.method.results, self._settings.max_result)
+
+    def _error_of(self, run: Run, ended: Aborted | Failed) -> BaseException | None:
+        """Say what failed a body that did not return; None when it was aborted."""
+        if isinstance(ended, Failed):
+            return ended.error
+        if run.record.abort is not None:
+            return None
+        if run.expired is not None:
+            return run.expired
+        if self._roster.stopping:
+            return ServerStopped("the server stopped")
+        return None
+
+    def _may_go_on(self, run: Run, error: BaseException) -> bool:
+        record = run.record
+        if record.abort is not None or record.transient:
+            return False
+        if isinstance(error, ServerStopped):
+            return run.spec.requeue
+        return may_retry(record, error, requeue=run.spec.requeue)
+
+    def _try_again(self, run: Run, error: BaseException) -> None:
+        """Let a job wait for its next attempt; its lock is free meanwhile."""
+        record, now = run.record, self._clock.time_ms()
+        logger.info("attempt %d of job %d failed: %s", record.attempt, run.id, error)
+        wait = 0.0
+        if not isinstance(error, (ServerStopped, WorkerLost)):
+            chance = self._chance.random()
+            wait = run.spec.backoff.seconds(record.attempt, chance)
+        self._keep_attempt(run, error, now)
+        check_move(record.state, State.WAITING)
+        record.state, record.phase = State.WAITING, Phase.RETRYING
+        record.run_at = Date(now + int(wait * 1000)) if wait else None
+        event = self._announcer.event(run, "changed")
+        self._ledger.insist(run, partial(self._waits_again, run, event))
+
+    def _waits_again(self, run: Run, event: Event | None) -> None:
+        self._announcer.publish(event)
+        if self._roster.leave(run):
+            self._queue.release(run)
+        if not run.record.final and not self._roster.stopping:
+            self.wait_turn(run)
+        self.start_next()
+
+    def fail(self, run: Run, error: BaseException) -> None:
+        """End a job with an error."""
+        now = self._clock.time_ms()
+        run.error = error
+        if run.record.attempts:
+            self._keep_attempt(run, error, now)
+        record_failure(run.record, error, self._settings, now)
+        logger.info("job %d %s failed: %s", run.id, run.record.method, run.record.error)
+        self._finish(run)
+
+    def _keep_attempt(self, run: Run, error: BaseException, now: int) -> None:
+        log = (run.log_start, _log_size(run))
+        record_attempt(run.record, error, self._settings, run.started_at, now, log)
+
+    def abort_waiting(self, run: Run) -> None:
+        """End a job that waits, at once."""
+        self.leave(run)
+        record_aborted(run.record, self._clock.time_ms())
+        self._finish(run)
+
+    def _finish(self, run: Run) -> None:
+        final = self._announcer.event(run, "changed")
+        self._ledger.insist(run, partial(self._finished, run, final))
+
+    def _finished(self, run: Run, final: Event | None) -> None:
+        if not run.accepted:
+            run.accepting(None)  # it ended before it ever started
+        self._announcer.publish(final)
+        for answer in run.waiters:
+            answer()
+        run.waiters.clear()
+        run.ended.set_result(run.record)
+        if self._roster.leave(run):
+            self._queue.release(run)
+        if run.record.transient:
+            self._forget_later(run)
+        else:
+            self._roster.remove(run)
+        self.start_next()
+
+    def _forget_later(self, run: Run) -> None:
+        async def forget() -> None:
+            await anyio.sleep(self._settings.transient_ttl)
+            self._roster.remove(run)
+            if run.record.logs_path is not None:
+                await anyio.Path(run.record.logs_path).unlink(missing_ok=True)
+
+        self._tasks.start(forget(), name=f"forget job {run.id}")
+
+    def close(self) -> None:
+        """Start nothing any more whose time comes."""
+        self._timetable.close()
+
+
+def _first_phase(run: Run) -> Phase:
+    if run.record.attempt > 1:
+        return Phase.RETRIED
+    return Phase.RESTARTED if run.record.is_restart else Phase.RUNNING
+
+
+def _log_size(run: Run) -> int:
+    path = run.record.logs_path
+    return 0 if path is None else log_size(Path(path))

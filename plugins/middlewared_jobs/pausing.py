@@ -1,0 +1,68 @@
+"""The gate between two steps: while a job is asked to pause, its body waits there."""
+
+import threading
+from collections.abc import Callable
+
+import anyio
+
+__all__ = ["Gate"]
+
+#: Seconds between two looks of a thread at whether its job is aborted: in a child, the
+#: signal that says so does not wake the thread that it interrupts.
+LOOK_SECONDS = 0.05
+
+
+class Gate:
+    """Open or closed by the server, passed by the body.
+
+    `close` and `open` are called in the loop, or by the thread of a child that reads
+    its orders.
+
+    Args:
+        paused: called when the body begins to wait (True), and when it goes on.
+
+    Attributes:
+        closed: the body is to wait.
+    """
+
+    def __init__(self, paused: Callable[[bool], None]) -> None:
+        self.closed = False
+        self._paused = paused
+        self._opened = threading.Event()
+        self._opened_in_loop: anyio.Event | None = None
+
+    def close(self) -> None:
+        """Let the body wait when it comes."""
+        self._opened.clear()
+        self.closed = True
+
+    def open(self) -> None:
+        """Let the body go on."""
+        self.closed = False
+        self._opened.set()
+        if self._opened_in_loop is not None:
+            self._opened_in_loop.set()
+
+    async def wait(self) -> None:
+        """Pass the gate in the loop. Safe to cancel."""
+        if not self.closed:
+            return
+        self._paused(True)
+        while self.closed:
+            self._opened_in_loop = anyio.Event()
+            await self._opened_in_loop.wait()
+        self._paused(False)
+
+    def wait_in_thread(self, check: Callable[[], None]) -> None:
+        """Pass the gate in a thread.
+
+        Args:
+            check: raises what ends the wait.
+        """
+        if not self.closed:
+            return
+        self._paused(True)
+        while self.closed:
+            check()
+            self._opened.wait(LOOK_SECONDS)
+        self._paused(False)

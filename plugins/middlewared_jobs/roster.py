@@ -1,0 +1,61 @@
+"""Which jobs there are that have not ended, and which of them run."""
+
+import anyio
+
+from middlewared_jobs.run import Run
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """Every unfinished job; in memory is the truth about them.
+
+    Attributes:
+        live: unfinished jobs and listed transient ones, by id.
+        running: those that hold a slot.
+        helpers: those that only wait for others.
+        keys: those that their caller chose a key for, by owner, method and key.
+        stopping: nothing new is accepted or started; so it is before the first start.
+    """
+
+    def __init__(self) -> None:
+        self.live: dict[int, Run] = {}
+        self.running: set[Run] = set()
+        self.helpers: set[Run] = set()
+        self.keys: dict[tuple[int | None, str, str], Run] = {}
+        self.stopping = True
+        self._idle = anyio.Event()
+
+    def add(self, run: Run) -> None:
+        """List a new job."""
+        self.live[run.id] = run
+        record = run.record
+        if record.key is not None:
+            self.keys[record.owner, record.method, record.key] = run
+
+    def remove(self, run: Run) -> None:
+        """Forget a job that has ended, or could not be accepted."""
+        self.live.pop(run.id, None)
+        record = run.record
+        if record.key is not None:
+            self.keys.pop((record.owner, record.method, record.key), None)
+
+    def leave(self, run: Run) -> bool:
+        """Note that a job runs no longer; tell whether it held a slot."""
+        self.helpers.discard(run)
+        held = run in self.running
+        self.running.discard(run)
+        if not self.running:
+            self._idle.set()
+        return held
+
+    def children(self, run: Run) -> list[Run]:
+        """Give the unfinished jobs that the body of a job started."""
+        return [child for child in self.live.values() if child.record.parent == run.id]
+
+    async def wait_idle(self, seconds: float) -> None:
+        """Wait until nothing runs, but not longer than this."""
+        with anyio.move_on_after(seconds):
+            while self.running:
+                self._idle = anyio.Event()
+                await self._idle.wait()

@@ -1,0 +1,108 @@
+"""Makes runs: a record, the method that performs it, and what its body sees."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from middlewared import Context, Credentials
+from middlewared.clock import Clock
+from middlewared.plugin import Method
+from middlewared_jobs.adopted import Save, adopt, release
+from middlewared_jobs.current_job import Job, JobContext
+from middlewared_jobs.declared import limits_of, spec_of
+from middlewared_jobs.notebook import Notebook, step_id
+from middlewared_jobs.notes import StepRecord
+from middlewared_jobs.record import JobRecord
+from middlewared_jobs.run import Run
+from middlewared_jobs.settings import JobSettings
+from middlewared_jobs.spec import JobSpec
+from middlewared_jobs.states import State
+
+__all__ = ["Tracker", "carried_steps", "declared_steps"]
+
+
+class Tracker:
+    """Makes runs of records.
+
+    Args:
+        context: the services that bodies may reach.
+        clock: for the times of notes.
+        settings: limits on notes.
+        noted: called after every note, from any thread.
+        write: writes the row of a run, and calls back.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        clock: Clock,
+        settings: JobSettings,
+        noted: Callable[[Run, bool], None],
+        write: Save,
+    ) -> None:
+        self._services = context.services
+        self._now = clock.time_ms
+        self._settings = settings
+        self._noted = noted
+        self._write = write
+
+    def track(
+        self,
+        record: JobRecord,
+        method: Method,
+        values: list[Any],
+        who: Credentials | None,
+    ) -> Run:
+        """Make the run of a record.
+
+        Raises:
+            CallError: EINVAL, its limits cannot be made of these params.
+        """
+        spec = spec_of(method)
+        run = Run(record, method, spec, values, limits_of(method, spec, values))
+        run.job = self._job(run, who)
+        return run
+
+    def renew(self, run: Run) -> None:
+        """Prepare the next attempt: what an earlier body still says is not heard."""
+        record = run.record
+        if not run.spec.restartable:
+            record.steps = declared_steps(run.spec, record.id)
+        run.job = self._job(run, run.job.context.credentials)
+        run.error = run.exit = run.expired = run.scope = None
+        run.paused, run.paused_at = 0.0, None
+        run.progress_due = run.urgent_due = False
+
+    def _job(self, run: Run, who: Credentials | None) -> Job:
+        record = run.record
+        noted = partial(self._noted, run)
+        notebook = Notebook(record, self._settings, self._now, noted)
+        context = JobContext(self._services, who, record.id)
+        job = Job(record, context, notebook, run.spec.messages)
+        job._adopter = partial(adopt, run, self._write)
+        job._releaser = partial(release, run)
+        return job
+
+
+def declared_steps(spec: JobSpec, job: int) -> list[StepRecord]:
+    """Give the steps that a method declares, as they are before a job begins."""
+    return [step.record(step_id(job, n)) for n, step in enumerate(spec.steps)]
+
+
+def carried_steps(spec: JobSpec, earlier: JobRecord, job: int) -> list[StepRecord]:
+    """Give the steps of a job that restarts an earlier one: what succeeded, stays."""
+    declared = {(step.name, step.scope): step for step in spec.steps}
+    steps = []
+    for old in earlier.steps:
+        if old.state is State.SUCCESS:
+            ran_in = old.ran_in or earlier.id
+            steps.append(msgspec.structs.replace(old, ran_in=ran_in))
+        elif found := declared.get((old.name, old.scope)):
+            steps.append(found.record(0))
+    known = {(step.name, step.scope) for step in steps}
+    steps += [step.record(0) for key, step in declared.items() if key not in known]
+    for place, kept in enumerate(steps):
+        kept.id = step_id(job, place)
+    return steps
