@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from words import Structs, table, type_words
+from words import Objects, json_text, setting_words, table
 
-from middlewared import ejson
 from middlewared import errors as kernel_errors
 from middlewared.docstrings import fields_of, markdown
 from middlewared.errors import CUSTOM_ERRNOS, RpcError
 from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Method, Plugin
+from middlewared.schema import wire_default
 from middlewared.settings import PREFIX, Settings
 from middlewared_jobs import JobFunction
 
@@ -93,19 +93,19 @@ def methods() -> str:
     found = {
         name: method for plugin in plugins() for name, method in plugin.methods.items()
     }
-    structs = Structs()
+    objects = Objects()
     parts: list[str] = []
     namespace = ""
     for name, method in sorted(found.items()):
         if name.rpartition(".")[0] != namespace:
             namespace = name.rpartition(".")[0]
             parts.append(f"## {namespace}")
-        parts += _method(method, structs)
-    parts += _objects(structs)
+        parts += _method(method, objects)
+    parts += _objects(objects)
     return "\n\n".join(parts)
 
 
-def _method(method: Method, structs: Structs) -> Iterator[str]:
+def _method(method: Method, objects: Objects) -> Iterator[str]:
     yield f"### `{method.name}`"
     yield f"`{method.name}({', '.join(_signature(method))})`"
     yield str(method.access)
@@ -114,34 +114,27 @@ def _method(method: Method, structs: Structs) -> Iterator[str]:
         yield _job_words(method.deferred)
     params = method.params
     rows = [
-        [f"`{name}`", structs.words(kind), _default(default)]
+        [f"`{name}`", objects.accepted(kind), _default(default)]
         for name, kind, default in zip(
             params.names, params.types, params.defaults, strict=True
         )
     ]
     if rows:
         yield table(["param", "type", "default"], rows)
-    yield f"Returns {structs.words(method.results.kind)}."
+    yield f"Returns {objects.sent(method.results.kind)}."
 
 
 def _signature(method: Method) -> Iterator[str]:
     params = method.params
     for name, default in zip(params.names, params.defaults, strict=True):
         required = default is msgspec.UNSET
-        yield name if required else f"{name}={_json(default)}"
+        yield name if required else f"{name}={json_text(wire_default(default))}"
 
 
 def _default(default: Any) -> str:
     if default is msgspec.UNSET:
         return "required"
-    return f"`{_json(default)}`"
-
-
-def _json(default: Any) -> str:
-    """Write a default; a struct that has only defaults itself is empty."""
-    if isinstance(default, msgspec.Struct) and default == type(default)():
-        return "{}"
-    return ejson.encode(default).decode()
+    return f"`{json_text(wire_default(default))}`"
 
 
 def _job_words(function: JobFunction[Any]) -> str:
@@ -163,10 +156,10 @@ def _job_words(function: JobFunction[Any]) -> str:
     return f"A job: {', '.join(traits)}."
 
 
-def _objects(structs: Structs) -> Iterator[str]:
+def _objects(objects: Objects) -> Iterator[str]:
     """Describe the structs that a page spoke of, and those that they speak of."""
     yield "## Objects"
-    yield from structs.sections()
+    yield from objects.sections()
 
 
 # Events
@@ -174,7 +167,7 @@ def _objects(structs: Structs) -> Iterator[str]:
 
 def events() -> str:
     """Describe every collection and every source, with the fields of their items."""
-    structs = Structs()
+    objects = Objects()
     parts: list[str] = []
     for plugin in plugins():
         for collection in plugin.collections:
@@ -182,7 +175,7 @@ def events() -> str:
                 f"## `{collection.name}`",
                 markdown(collection.doc),
                 str(collection.access),
-                f"Items are {structs.words(collection.item)}.",
+                f"Items are {objects.sent(collection.item)}.",
             ]
         for source in plugin.sources:
             parts += [
@@ -190,11 +183,11 @@ def events() -> str:
                 markdown(source.doc),
                 str(source.access),
                 f"Takes arguments: `{source.name}:{{...}}` holds the keys of "
-                + structs.words(source.arguments)
+                + objects.accepted(source.arguments)
                 + ".",
-                f"Items are {structs.words(source.item)}.",
+                f"Items are {objects.sent(source.item)}.",
             ]
-    parts += _objects(structs)
+    parts += _objects(objects)
     return "\n\n".join(parts)
 
 
@@ -224,7 +217,7 @@ def _settings_table(kind: type[msgspec.Struct], table_name: str) -> str:
         rows.append(
             [
                 f"`{field.name}`",
-                type_words(field.type),
+                setting_words(field.type),
                 MACHINE_DEFAULTS.get(key) or _default(_fixed_default(key, field)),
                 f"`{PREFIX}{key.upper().replace('.', '__')}`",
                 field.description,

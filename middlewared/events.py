@@ -87,6 +87,7 @@ class Collection(msgspec.Struct, frozen=True):
         snapshot: gives the items that there are, None when nobody can.
         replay: gives the events that were missed, None when they are not kept.
         removed_on_request: ``removed`` is only for subscribers that asked for it.
+        noun: what an item is called in the documents.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Collection(msgspec.Struct, frozen=True):
     snapshot: Snapshot | None = None
     replay: Replay | None = None
     removed_on_request: bool = False
+    noun: str = "item"
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -297,12 +297,13 @@ class Plugin:
         snapshot: Snapshot | None = None,
         replay: Replay | None = None,
         removed_on_request: bool = False,
+        noun: str = "item",
     ) -> None:
         """Declare a collection whose events this plugin publishes.
 
         Args:
             name: what clients subscribe to.
-            item: struct of an item.
+            item: struct of an item; its fields and docs are the reference.
             doc: one sentence that says when events are sent.
             roles: one of them is needed; without any, only full admins may subscribe.
             authenticated: open to every login.
@@ -310,10 +311,13 @@ class Plugin:
             replay: gives events that were missed, see `events.Replay`; the plugin
                 numbers them, and says with `EventBus.begin` where the numbers go on.
             removed_on_request: ``removed`` goes only to subscribers that ask for it.
+            noun: what an item is called in the documents.
         """
         access = Access(frozenset(roles), authenticated=authenticated, read_only=True)
         self.collections.append(
-            Collection(name, item, access, doc, snapshot, replay, removed_on_request)
+            Collection(
+                name, item, access, doc, snapshot, replay, removed_on_request, noun
+            )
         )
 
     def source(

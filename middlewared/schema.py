@@ -5,6 +5,7 @@ are described as they are on the wire: what is sent has one form, what is accept
 have several.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -26,7 +27,14 @@ from middlewared import ejson
 from middlewared.docstrings import Field, fields_of, markdown, own_doc
 from middlewared.params import Params
 
-__all__ = ["Schema", "Schemas", "described", "params_schema", "result_schema"]
+__all__ = [
+    "Schema",
+    "Schemas",
+    "described",
+    "params_schema",
+    "result_schema",
+    "wire_default",
+]
 
 Schema = dict[str, Any]
 
@@ -115,6 +123,11 @@ class Schemas:
     def sent(self, kind: Any) -> Schema:
         """Describe what the server sends."""
         return self._of(kind, sent=True)
+
+    def accepted_param(self, kind: Any, default: Any) -> Schema:
+        """Describe a param, with its default; `msgspec.UNSET` when it has none."""
+        schema = self.accepted(kind)
+        return _with_default(schema, default, msgspec.NODEFAULT)
 
     def components(self) -> dict[str, Schema]:
         """Describe every struct met so far, and those inside them, by name."""
@@ -373,7 +386,16 @@ def _with_default(schema: Schema, default: Any, factory: Any) -> Schema:
         default = factory()
     if default in (msgspec.NODEFAULT, msgspec.UNSET):
         return schema
-    return described(schema, default=ejson.to_wire(default))
+    return described(schema, default=wire_default(default))
+
+
+def wire_default(default: Any) -> Any:
+    """Give a default as a client would send it; a struct of defaults only is empty."""
+    if isinstance(default, msgspec.Struct):
+        with contextlib.suppress(TypeError):  # it has fields without a default
+            if default == type(default)():
+                return {}
+    return ejson.to_wire(default)
 
 
 # One schema that needs no other document
@@ -396,7 +418,7 @@ def params_schema(params: Params) -> list[Schema]:
         schema: Schema = {"_name_": name, "_required_": required}
         schema |= _alone(lambda schemas, kind=kind: schemas.accepted(kind))  # type: ignore[misc]  # bound at once
         if not required:
-            schema["default"] = ejson.to_wire(default)
+            schema["default"] = wire_default(default)
         found.append(schema)
     return found
 

@@ -202,6 +202,7 @@ async def running_world(
     data_dir: Path | None = None,
     kernel: dict[str, Any] | None = None,
     stage: Stage | None = None,
+    tables: dict[str, dict[str, Any]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Run a server with the stage's jobs and *plugins*.
@@ -211,6 +212,7 @@ async def running_world(
         data_dir: a temporary folder by default.
         kernel: settings of the kernel.
         stage: of the plugins that have gates; a new one by default.
+        tables: settings of other plugins.
         settings: of the table ``jobs``.
     """
     stage = stage or Stage()
@@ -218,7 +220,7 @@ async def running_world(
         stage_plugin(stage),
         *plugins,
         data_dir=data_dir,
-        tables={"jobs": settings},
+        tables={"jobs": settings, **(tables or {})},
         **{"interrupt_grace": 0.05, **(kernel or {})},
     ) as server:
         try:

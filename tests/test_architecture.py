@@ -65,6 +65,24 @@ TOGETHER = {
         "middlewared_core._declaration",
         "middlewared_core._methods",
     ),
+    # The documents are judged by what the server does, the pages by what one sees.
+    "plugins/openrpc/test_documents.py": (
+        "middlewared_openrpc.asyncapi",
+        "middlewared_openrpc.methods",
+        "middlewared_openrpc.openrpc",
+        "middlewared_openrpc.place",
+        "middlewared_openrpc.visible",
+    ),
+    "plugins/openrpc/test_pages.py": (
+        "middlewared_openrpc.declaration",
+        "middlewared_openrpc.entrance",
+        "middlewared_openrpc.index",
+        "middlewared_openrpc.layout",
+        "middlewared_openrpc.login",
+        "middlewared_openrpc.reference",
+        "middlewared_openrpc.routes",
+        "middlewared_openrpc.sections",
+    ),
     "plugins/demo/test_demo.py": ("middlewared_demo._jobs", "middlewared_demo._paths"),
     # Every store keeps one contract.
     "contract/test_job_store.py": (

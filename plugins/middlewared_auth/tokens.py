@@ -145,6 +145,10 @@ class Tokens:
         claim = None if attrs else self._signer.read(token, origin)
         return None if claim is None else self._take_signed(token, claim)
 
+    def drop(self, token: str) -> None:
+        """End a token that is kept in memory; any other is left alone."""
+        self._kept.pop(_digest(token), None)
+
     async def end_login(self, login_id: str) -> None:
         """End the reconnect tokens of a login for good.
 

@@ -33,7 +33,12 @@ plugin = Plugin(
     migrations=files("middlewared_jobs") / "migrations",
 )
 plugin.collection(
-    COLLECTION, CoreGetJobsItem, doc="Updates on job changes.", authenticated=True
+    COLLECTION,
+    CoreGetJobsItem,
+    doc="Updates on job changes.",
+    authenticated=True,
+    noun="job",
+    removed_on_request=True,
 )
 plugin.routes.append(ROUTE)
 add_methods(plugin)
