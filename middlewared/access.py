@@ -140,8 +140,8 @@ class Access(msgspec.Struct, frozen=True):
         roles: one of them is needed.
         authenticated: open to every login.
         public: open to all.
-        read_only: changes nothing beyond the caller's own connection, so read-only
-            admins may do it too, and it is not audited.
+        read_only: changes nothing but the caller's own connection and login, so
+            read-only admins may do it too, and it is not audited.
     """
 
     roles: frozenset[str] = frozenset()

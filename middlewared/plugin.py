@@ -220,8 +220,8 @@ class Plugin:
             roles: one of them is needed; without any, only full admins may call it.
             authenticated: open to every login.
             public: open to all.
-            read_only: changes nothing beyond the caller's own connection: read-only
-                admins may call it too, and calls are not audited.
+            read_only: changes nothing but the caller's own connection and login:
+                read-only admins may call it too, and calls are not audited.
             immediate: run without a task; the handler may not suspend.
             namespace: first part of the name, one of the plugin's namespaces.
             name: last part of the name; by default the function's.

@@ -7,6 +7,7 @@ from middlewared_auth import (  # noqa: F401 - importing them declares their met
     passwords,
     sessions,
     start,
+    terminating,
     users,
 )
 from middlewared_auth.account import Account

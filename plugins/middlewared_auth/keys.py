@@ -15,7 +15,7 @@ from middlewared_auth.hashing import Verifier
 
 __all__ = ["ApiKey", "ApiKeys", "new_secret", "split_key"]
 
-#: Called with the account's id once a key of it is revoked.
+#: Called with the account's id once a key of it is changed or revoked.
 Listener = Callable[[int], None]
 
 SECRET_LENGTH = 64
@@ -26,6 +26,7 @@ _INSERT = (
     "INSERT INTO api_keys (id, account_id, name, roles, created, expires, salt, "
     "iterations, stored_key, server_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_UPDATE = "UPDATE api_keys SET name = ?, roles = ?, expires = ? WHERE id = ?"
 _REVOKE = (
     "UPDATE api_keys SET revoked = ?, stored_key = x'', server_key = x'' WHERE id = ?"
 )
@@ -77,6 +78,7 @@ class ApiKeys:
         self._clock = clock
         self._by_id: dict[int, ApiKey] = {}
         self._last_id = 0
+        self._changes = anyio.Lock()
         self._listeners: list[Listener] = []
 
     async def load(self) -> None:
@@ -96,7 +98,7 @@ class ApiKeys:
         self._last_id = last[0][0] or 0
 
     def watch(self, listener: Listener) -> None:
-        """Call *listener* with the account's id whenever one of its keys is revoked."""
+        """Call *listener* with the account's id whenever one of its keys changes."""
         self._listeners.append(listener)
 
     def get(self, key_id: int | None) -> ApiKey | None:
@@ -148,21 +150,58 @@ class ApiKeys:
         self._by_id[key.id] = key
         return key
 
+    async def change(
+        self, key_id: int, edit: Callable[[ApiKey], ApiKey]
+    ) -> ApiKey | None:
+        """Change the name, the roles and the end of a key.
+
+        Args:
+            key_id: which one.
+            edit: gives the new key for the one it gets.
+
+        Returns:
+            The key now, None when there is none.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._changes:
+                before = self._by_id.get(key_id)
+                if before is None:
+                    return None
+                key = edit(before)
+                roles = None if key.roles is None else encode_roles(key.roles)
+                row = (key.name, roles, key.expires, key_id)
+                await self._database.execute((_UPDATE, row))
+                if self._by_id.get(key_id) is not before:
+                    return None  # its account was removed meanwhile
+                self._by_id[key_id] = key
+        self._tell(key.account_id)
+        return key
+
     async def revoke(self, key_id: int) -> bool:
         """Revoke a key and erase what it is checked against; its row stays.
 
         Returns:
             Whether there was one.
         """
-        key = self._by_id.get(key_id)
+        key = None
+        with anyio.CancelScope(shield=True):
+            async with self._changes:
+                key = self._by_id.get(key_id)
+                if key is not None:
+                    revocation = (_REVOKE, (self._clock.time_ms(), key_id))
+                    await self._database.execute(revocation)
+                    self._by_id.pop(key_id, None)
         if key is None:
             return False
-        with anyio.CancelScope(shield=True):
-            await self._database.execute((_REVOKE, (self._clock.time_ms(), key_id)))
-        if self._by_id.pop(key_id, None) is not None:
-            for listener in self._listeners:
-                listener(key.account_id)
+        self._tell(key.account_id)
         return True
+
+    def _tell(self, account_id: int) -> None:
+        for listener in self._listeners:
+            listener(account_id)
 
     def forget(self, account_id: int) -> None:
         """Drop the keys of a removed account, whose rows are revoked already."""

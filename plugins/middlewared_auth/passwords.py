@@ -61,6 +61,8 @@ async def set_password(ctx: Context, data: PasswordChange) -> None:
     changed; guessing it is limited like a login. It ends all tokens of the account,
     and its sessions besides the calling one and those of API keys.
     """
+    if ctx.session is not None:
+        ctx.session.require_secure()
     clear = check_password("data.new_password", data.new_password)
     account = await _check_right(ctx, data)
     hashed = await ctx.get(Hashing).hash_password(clear)

@@ -76,6 +76,7 @@ def describe_user(
         pw_gecos=account.full_name if account else "",
         pw_uid=uid,
         pw_gid=uid,
+        attributes=account.attributes if account else {},
         privilege=Privilege(credentials.roles, everything),
         account_attributes=["LOCAL"]
         + (["API_KEY"] if credentials.api_key is not None else []),

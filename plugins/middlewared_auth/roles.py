@@ -5,10 +5,20 @@ from collections.abc import Iterable
 from middlewared import FULL_ADMIN, READONLY_ADMIN, ValidationError, ValidationErrors
 from middlewared.registry import Registry
 
-__all__ = ["JOB_USER", "check_roles", "known_roles"]
+__all__ = [
+    "API_KEY_READ",
+    "API_KEY_WRITE",
+    "JOB_USER",
+    "check_roles",
+    "known_roles",
+]
 
 #: May run the jobs that say so, and sees its own.
 JOB_USER = "JOB_USER"
+#: May list the API keys of the own account.
+API_KEY_READ = "API_KEY_READ"
+#: May make, change and revoke API keys for the own account.
+API_KEY_WRITE = "API_KEY_WRITE"
 
 
 def known_roles(registry: Registry) -> frozenset[str]:

@@ -1,9 +1,10 @@
-"""What a logged-in connection asks about itself: me, logout, tokens, links."""
+"""What a login asks about itself: me, attributes, logout, tokens, links."""
 
 import errno
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from middlewared import (
     CallError,
@@ -13,8 +14,10 @@ from middlewared import (
     Secret,
     ValidationError,
     ValidationErrors,
+    ejson,
 )
 from middlewared.errors import NotAuthenticated
+from middlewared_auth.account import Account
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import plugin
 from middlewared_auth.first import first_admin, make_link
@@ -25,6 +28,8 @@ __all__: list[str] = []
 
 #: Bytes of a token's attrs, as JSON.
 MAX_ATTRS = 4096
+#: Bytes of the attributes of an account, as JSON.
+MAX_ATTRIBUTES = 64 * 1024
 
 Ttl = Annotated[int, msgspec.Meta(gt=0, le=MAX_TTL)]
 
@@ -43,20 +48,39 @@ async def me(ctx: Context) -> UserInfo:
 
 @plugin.method(authenticated=True, read_only=True)
 async def logout(ctx: Context) -> bool:
-    """Log this connection out; its subscriptions end, and its reconnect tokens.
-
-    Tokens of ``auth.generate_token`` stay good until the password is changed.
-    """
+    """Log this connection out; its subscriptions end, and every token it made."""
     credentials = _credentials(ctx)
     if ctx.session is None:
         raise CallError("Only a connection can log out", errno.EINVAL)
     ctx.session.login(None)
-    if credentials.account_id is not None:
-        await ctx.get(Tokens).end_login(credentials.login_id)
+    await ctx.get(Tokens).end_logins({credentials.login_id})
     return True
 
 
-@plugin.method(authenticated=True, immediate=True)
+@plugin.method(authenticated=True)
+async def set_attribute(ctx: Context, key: str, value: Any) -> None:
+    """Keep a value for clients under *key*, in the ``attributes`` of ``auth.me``.
+
+    They belong to the account, 64 KiB at most in all; a login without an account has
+    none.
+    """
+    account_id = _credentials(ctx).account_id
+    if account_id is None:
+        raise CallError("This login has no account", errno.EOPNOTSUPP)
+    stored = ejson.to_wire(value)
+
+    def edit(account: Account) -> Account:
+        attributes = account.attributes | {key: stored}
+        size = len(msgspec.json.encode(attributes))
+        if size > MAX_ATTRIBUTES:
+            text = f"the attributes have {size} bytes, the limit is {MAX_ATTRIBUTES}"
+            raise ValidationErrors([ValidationError("value", text)])
+        return replace(account, attributes=attributes)
+
+    await ctx.get(Accounts).change(account_id, edit)
+
+
+@plugin.method(authenticated=True, read_only=True, immediate=True)
 async def generate_token(
     ctx: Context,
     ttl: Ttl | None = 600,
@@ -69,7 +93,8 @@ async def generate_token(
     ``ttl`` is in seconds and begins anew with each use; null means 30 days, the most
     there is. With ``attrs`` the token is for that purpose only and does not log in.
     ``match_origin`` binds it to the address this connection comes from. Without attrs
-    and ``single_use`` it outlives a restart of the server, if its account does.
+    and ``single_use`` it outlives a restart of the server, if its account does. It
+    ends when this login logs out, not when the connection is closed.
     """
     attrs = attrs or {}
     size = len(msgspec.json.encode(attrs))

@@ -17,10 +17,10 @@ from middlewared.errors import StartError
 __all__ = ["Claim", "Signer", "origin_name", "read_key"]
 
 KEY_BYTES = 32
-#: flags, account, key, generation, issued (s), ttl (s), serial: 29 bytes.
-_LAYOUT = struct.Struct(">BIIIII8s")
+#: flags, account, key, generation, issued (s), ttl (s), login, nonce: 32 bytes.
+_LAYOUT = struct.Struct(">BIIIII8s3s")
 #: Together with the layout 48 bytes, which are 64 characters without padding.
-_MAC_BYTES = 19
+_MAC_BYTES = 16
 _MATCH_ORIGIN = 1
 _RECONNECT = 2
 _LIMIT = 2**32
@@ -36,8 +36,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         issued: seconds since 1970-01-01 UTC.
         ttl: seconds.
         match_origin: good from one address only; which one is in the signature.
-        reconnect: continues a login, whose id is the serial.
-        serial: eight bytes.
+        reconnect: continues the login that made it, instead of beginning another.
+        login: id of the login that made it and ends it, eight bytes.
+        nonce: three bytes that make it unlike others.
     """
 
     account_id: int
@@ -47,7 +48,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int
     match_origin: bool
     reconnect: bool
-    serial: bytes
+    login: bytes
+    nonce: bytes
 
 
 def origin_name(origin: Origin) -> str:
@@ -110,7 +112,7 @@ class Signer:
         if not all(0 <= number < _LIMIT for number in numbers):
             raise OverflowError(f"{claim!r} does not fit into a token")
         flags = _MATCH_ORIGIN * claim.match_origin | _RECONNECT * claim.reconnect
-        body = _LAYOUT.pack(flags, *numbers, claim.serial)
+        body = _LAYOUT.pack(flags, *numbers, claim.login, claim.nonce)
         return base64.urlsafe_b64encode(body + self._mac(body, origin)).decode()
 
     def read(self, token: str, origin: Origin) -> Claim | None:
@@ -124,7 +126,9 @@ class Signer:
         body, mac = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
         if not hmac.compare_digest(mac, self._mac(body, origin)):
             return None
-        flags, account, key, generation, issued, ttl, serial = _LAYOUT.unpack(body)
+        flags, account, key, generation, issued, ttl, login, nonce = _LAYOUT.unpack(
+            body
+        )
         return Claim(
             account_id=account,
             generation=generation,
@@ -133,7 +137,8 @@ class Signer:
             ttl=ttl,
             match_origin=bool(flags & _MATCH_ORIGIN),
             reconnect=bool(flags & _RECONNECT),
-            serial=serial,
+            login=login,
+            nonce=nonce,
         )
 
     def _mac(self, body: bytes, origin: Origin) -> bytes:

@@ -21,8 +21,14 @@ def check_line(attribute: str, text: str, *, least: int = 0) -> None:
 
 
 def milliseconds(moment: dt.datetime | None) -> int | None:
-    """Give a moment as milliseconds since 1970-01-01 UTC; None stays None."""
-    return None if moment is None else int(moment.timestamp() * 1000)
+    """Give a moment as milliseconds since 1970-01-01 UTC; None stays None.
+
+    One that does not say its zone is UTC, as on the wire.
+    """
+    if moment is None:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return int(aware.timestamp() * 1000)
 
 
 def as_date(ms: int | None) -> Date | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -23,6 +24,9 @@ TOKEN = "TOKEN"  # noqa: S105 - a word of the protocol
 MAX_TTL = 2_592_000
 #: 48 random bytes are 64 URL-safe characters.
 RANDOM_BYTES = 48
+NONCE_BYTES = 3
+
+_END = "INSERT OR REPLACE INTO ended_logins VALUES (?, ?)"
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +48,9 @@ class Tokens:
     it survives a restart, and it ends with its time, its account, its API key or the
     account's password. All others are *kept* in memory by their hash and end with the
     server: those that work once, those with attrs, and those of connections without an
-    account. A token is never worth more than its account is when it is used.
+    account. A token is never worth more than its account is when it is used, and it
+    ends with the login that made it: when that logs out or is terminated, not when its
+    connection is gone.
 
     The time of a kept token begins anew whenever it is used. So does that of a signed
     one, as long as this server runs; a restart falls back to the time it was made for.
@@ -106,8 +112,7 @@ class Tokens:
         """
         if credentials.account_id is None or attrs or single_use:
             return self._keep(credentials, ttl, attrs, match_origin, single_use, origin)
-        serial = secrets.token_bytes(LOGIN_ID_BYTES)
-        return self._sign(credentials, ttl, serial, origin, match_origin=match_origin)
+        return self._sign(credentials, ttl, origin, match_origin=match_origin)
 
     def generate_reconnect(
         self, credentials: Credentials, *, ttl: int, origin: Origin
@@ -122,8 +127,7 @@ class Tokens:
         """
         if credentials.account_id is None:
             return None
-        serial = bytes.fromhex(credentials.login_id)
-        return self._sign(credentials, ttl, serial, origin, reconnect=True)
+        return self._sign(credentials, ttl, origin, reconnect=True)
 
     def take(
         self, token: str, origin: Origin, *, attrs: dict[str, Any]
@@ -149,20 +153,27 @@ class Tokens:
         """End a token that is kept in memory; any other is left alone."""
         self._kept.pop(_digest(token), None)
 
-    async def end_login(self, login_id: str) -> None:
-        """End the reconnect tokens of a login for good.
+    async def end_logins(self, login_ids: Collection[str]) -> None:
+        """End all tokens that some logins made: at once, and for good when it returns.
 
-        Tokens that it generated for others live on, until the password is changed.
+        Raises:
+            StoreError: a restart would not know; until then they have ended.
         """
+        self._kept = {
+            digest: kept
+            for digest, kept in self._kept.items()
+            if kept.credentials.login_id not in login_ids
+        }
         now = self._clock.time_ms()
         while self._ended and next(iter(self._ended.values())) <= now:
             del self._ended[next(iter(self._ended))]
         until = now + MAX_TTL * 1000
-        self._ended.pop(login_id, None)  # to the end: it is the last to be over
-        self._ended[login_id] = until
+        for login_id in login_ids:
+            self._ended.pop(login_id, None)  # to the end: it is the last to be over
+            self._ended[login_id] = until
         await self._database.execute(
             ("DELETE FROM ended_logins WHERE until <= ?", (now,)),
-            ("INSERT OR REPLACE INTO ended_logins VALUES (?, ?)", (login_id, until)),
+            *((_END, (login_id, until)) for login_id in login_ids),
         )
 
     def _generation(self, account_id: int | None) -> int:
@@ -182,7 +193,6 @@ class Tokens:
         self,
         credentials: Credentials,
         ttl: int,
-        serial: bytes,
         origin: Origin,
         *,
         match_origin: bool = True,
@@ -197,12 +207,13 @@ class Tokens:
             ttl=ttl,
             match_origin=match_origin,
             reconnect=reconnect,
-            serial=serial,
+            login=bytes.fromhex(credentials.login_id),
+            nonce=secrets.token_bytes(NONCE_BYTES),
         )
         return self._signer.sign(claim, origin)
 
     def _take_signed(self, token: str, claim: Claim) -> Credentials | None:
-        login_id = claim.serial.hex() if claim.reconnect else None
+        login_id = claim.login.hex()
         now = self._clock.time_ms() / 1000
         digest = _digest(token)
         expires = max(claim.issued + claim.ttl, self._slid.get(digest, 0))
@@ -217,7 +228,10 @@ class Tokens:
         if not claim.reconnect:
             self._slide(digest, now + claim.ttl)
         return self._identities.credentials(
-            TOKEN, account, key_id=claim.key_id, login_id=login_id
+            TOKEN,
+            account,
+            key_id=claim.key_id,
+            login_id=login_id if claim.reconnect else None,
         )
 
     def _slide(self, digest: bytes, expires: float) -> None:

@@ -111,7 +111,9 @@ def newest(client: Client, method: str) -> dict[str, Any]:
 
 
 def spawn(
-    server: ServerProcess | Path, *words: str, **options: Any
+    server: ServerProcess | Path,
+    *words: str,
+    **options: Any,
 ) -> subprocess.Popen[str]:
     """Start a command in the background."""
     folder = server if isinstance(server, Path) else server.data_dir
@@ -724,6 +726,10 @@ def test_accounts_with_the_server_stopped(tmp_path: Path) -> None:
     assert key["key"] not in keys
     output(stopped, "key", "rm", str(key["id"]))
     assert document(stopped, "key", "ls") == []
+    output(stopped, "privilege", "add", "ops", "--role", "JOB_USER")
+    words = ("--add-privilege", "ops", "--expires", "2100-01-31")
+    changed = document(stopped, "user", "set", "bob", *words)
+    assert changed["privileges"] == ["ops"]
     assert output(stopped, "user", "rm", "bob") == "removed user bob\n"
     gone = run(stopped, "user", "rm", "bob")
     assert (gone.returncode, gone.stderr) == (

@@ -29,7 +29,8 @@ CLAIM = Claim(
     ttl=600,
     match_origin=True,
     reconnect=False,
-    serial=b"12345678",
+    login=b"12345678",
+    nonce=b"123",
 )
 
 

@@ -179,6 +179,16 @@ async def test_administrator_asks_for_a_new_password(world: Any) -> None:
     assert shown["must_change_password"] is False
 
 
+async def test_passwords_are_not_sent_in_clear(world: Any) -> None:
+    """Over plain HTTP from elsewhere no password is taken, right or wrong."""
+    await world.user("ann")
+    session = world.connect(Origin(address="192.0.2.1", secure=False))
+    change = {"username": "ann", "old_password": "pw", "new_password": "new"}
+    with pytest.raises(CallError, match="plain HTTP"):
+        await session.context.call("user.set_password", change)
+    await world.log_in("ann")
+
+
 @pytest.mark.parametrize("name", ["ann", "nobody"])
 async def test_stranger_learns_nothing_of_a_wrong_password(
     world: Any, name: str

@@ -39,6 +39,35 @@ async def test_me_has_the_keys_of_the_protocol(world: Any) -> None:
     assert me["attributes"] == {}
 
 
+async def test_attributes_belong_to_the_account(run: Any) -> None:
+    """What clients keep shows in auth.me of every login, also after a restart."""
+    preferences = {"lifetime": 300, "since": {"$date": 1}}
+    async with run() as world:
+        await world.user("ann")
+        await world.user("bob")
+        session = await world.log_in("ann")
+        call = session.context.call
+        await call("auth.set_attribute", "preferences", preferences)
+        assert await call("auth.set_attribute", "theme", "dark") is None
+        assert await call("auth.set_attribute", "theme", None) is None
+    async with run() as world:
+        me = await (await world.log_in("ann")).context.call("auth.me")
+        assert me["attributes"] == {"preferences": preferences, "theme": None}
+        me = await (await world.log_in("bob")).context.call("auth.me")
+        assert me["attributes"] == {}
+
+
+async def test_attributes_are_limited(world: Any) -> None:
+    """Nobody fills the memory of the server, and who has no account keeps nothing."""
+    await world.user("ann")
+    session = await world.log_in("ann")
+    with pytest.raises(ValidationErrors, match="value: the attributes have 655"):
+        await session.context.call("auth.set_attribute", "x", "y" * 65_536)
+    assert (await session.context.call("auth.me"))["attributes"] == {}
+    with pytest.raises(CallError, match="has no account"):
+        await world.call("auth.set_attribute", "x", 1)
+
+
 async def test_me_of_an_admin_allows_everything(world: Any) -> None:
     """A full admin's allow-list is everything."""
     await world.user("root", "FULL_ADMIN")

@@ -212,8 +212,8 @@ async def test_token_of_a_key_is_no_more_than_the_key(world: Any) -> None:
     assert not await works(world, token)
 
 
-async def test_logout_ends_reconnect_tokens_for_good(run: Any) -> None:
-    """Who logs out is out, after a restart too; generated tokens are for others."""
+async def test_logout_ends_the_tokens_of_the_login(run: Any) -> None:
+    """Who logs out is out, for good; other logins of the account are not."""
     async with run() as world:
         await world.user("ann")
         session = world.connect()
@@ -228,13 +228,27 @@ async def test_logout_ends_reconnect_tokens_for_good(run: Any) -> None:
         )
         reconnect = answer["reconnect_token"]
         generated = await session.context.call("auth.generate_token")
+        purpose = await session.context.call("auth.generate_token", 600, {"job": 1})
+        other = await generate(world)
         assert await works(world, reconnect)
         assert await session.context.call("auth.logout") is True
         assert session.credentials is None
         assert not await works(world, reconnect)
+        tokens = world.get(Tokens)
+        assert tokens.take(purpose, HERE, attrs={"job": 1}) is None
     async with run() as world:
         assert not await works(world, reconnect)
-        assert await works(world, generated)
+        assert not await works(world, generated)
+        assert await works(world, other)
+
+
+async def test_token_outlives_its_connection(world: Any) -> None:
+    """A script may fetch a token, hang up, and hand the token on."""
+    await world.user("ann")
+    session = await world.log_in("ann")
+    token = await session.context.call("auth.generate_token")
+    session.close()
+    assert await works(world, token)
 
 
 async def test_reconnect_token_does_not_slide(run: Any) -> None:
