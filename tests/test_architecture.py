@@ -142,6 +142,14 @@ TOGETHER = {
         "middlewared_jobs.timetable",
         "middlewared_jobs.tracking",
     ),
+    # What every dialect stands on.
+    "plugins/dialects/test_gateway.py": (
+        "middlewared_dialects.declaration",
+        "middlewared_dialects.organisation",
+        "middlewared_dialects.publications",
+        "middlewared_dialects.settings",
+        "middlewared_jobs.reading",
+    ),
     # Child processes and what forks, feeds and ends them.
     "plugins/jobs/test_forkserver.py": (
         "middlewared_jobs.childprocess",

@@ -10,6 +10,7 @@ from middlewared_jobs.notes import Exit, ItemError, StepRecord, TextMessage
 from middlewared_jobs.options import JobOptions
 from middlewared_jobs.outcome import JobFailed, ServerStopped, WorkerLost
 from middlewared_jobs.phase import Phase
+from middlewared_jobs.reading import read_jobs
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobFunction, JobSpec
 from middlewared_jobs.states import State
@@ -42,4 +43,5 @@ __all__ = [
     "WorkerLost",
     "job",
     "plugin",
+    "read_jobs",
 ]

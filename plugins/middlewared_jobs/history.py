@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
+import msgspec
 
 from middlewared.filters import (
     Filters,
@@ -14,7 +15,7 @@ from middlewared.filters import (
 )
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.store import JobStore, Viewer
-from middlewared_jobs.views import View
+from middlewared_jobs.views import RECORD, View
 
 __all__ = ["DEFAULT_LIMIT", "History"]
 
@@ -57,28 +58,58 @@ class History:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
         check_options(options)
+        if options.count:
+            return await self._count(filters, view, viewer)
+        records = await self._candidates(filters, options, view, viewer)
+        run = partial(_answer, records, filters, options, view)
+        return await anyio.to_thread.run_sync(run)
+
+    async def records(
+        self, filters: Filters, options: QueryOptions, viewer: Viewer | None
+    ) -> list[JobRecord]:
+        """Give the records that match; of the options, order, offset and limit count.
+
+        Raises:
+            CallError: as the filter language says; EFBIG when too much had to be read.
+        """
+        check_options(options)
+        found = await self._candidates(filters, options, RECORD, viewer)
+        ids = msgspec.structs.replace(options, select=["id"])
+        run = partial(_answer, found, filters, ids, RECORD)
+        return [found[item["id"]] for item in await anyio.to_thread.run_sync(run)]
+
+    async def count(self, filters: Filters, viewer: Viewer | None) -> int:
+        """Count the records that match.
+
+        Raises:
+            CallError: as the filter language says; EFBIG when too much had to be read.
+        """
+        return await self._count(filters, RECORD, viewer)
+
+    def _live_for(self, viewer: Viewer | None) -> list[JobRecord]:
+        return [r for r in self._live() if viewer is None or viewer.sees(r)]
+
+    async def _candidates(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+    ) -> dict[int, JobRecord]:
+        """Give what is in memory, and enough of the store to answer from."""
         # First what is in memory, then the store: a job that ends in between is in
         # both, and counted once; the other way round it could be in neither.
-        live = [r for r in self._live() if viewer is None or viewer.sees(r)]
-        if options.count:
-            return await self._count(filters, view, viewer, live)
+        live = self._live_for(viewer)
         limit = 1 if options.get else options.limit or DEFAULT_LIMIT
         needed = options.offset + limit + len(live)
         ended = await self._store.find(
             filters, options, view, viewer, needed, newest=_wants_newest(options)
         )
         records = {record.id: record for record in live}
-        records |= {record.id: record for record in ended}
-        run = partial(_answer, records, filters, options, view)
-        return await anyio.to_thread.run_sync(run)
+        return records | {record.id: record for record in ended}
 
-    async def _count(
-        self,
-        filters: Filters,
-        view: View,
-        viewer: Viewer | None,
-        live: list[JobRecord],
-    ) -> int:
+    async def _count(self, filters: Filters, view: View, viewer: Viewer | None) -> int:
+        live = self._live_for(viewer)
         plain = [view.plain(record) for record in live]
         count = run_query(plain, filters, QueryOptions(count=True))
         assert isinstance(count, int)  # noqa: S101 - that is what count answers

@@ -1,0 +1,82 @@
+"""The one list of what can go wrong with a request; each dialect has words for it."""
+
+import errno
+from enum import Enum
+
+from middlewared import CallError, ValidationError, ValidationErrors
+
+__all__ = ["DialectError", "Problem", "problem_of"]
+
+
+class Problem(Enum):
+    """Why a request was refused."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    #: Something that runs or waits is in the way, or the server stops.
+    BUSY = "busy"
+    #: The request itself is wrong: its body, its params, its query.
+    INVALID = "invalid"
+    NOT_RESTARTABLE = "not_restartable"
+    #: The last execution succeeded, or another one went on with it.
+    NO_RESTART = "no_restart"
+    #: What was asked for needs a job that has ended.
+    NOT_FINISHED = "not_finished"
+    #: The job is not in a state in which that can be done, or its method cannot.
+    CONFLICT = "conflict"
+    TOO_MANY = "too_many"
+    INTERNAL = "internal"
+
+
+class DialectError(Exception):
+    """A request that is refused.
+
+    Attributes:
+        problem: why.
+        text: one sentence.
+        retry_after: seconds after which it may be tried again, None when unknown.
+    """
+
+    def __init__(
+        self, problem: Problem, text: str, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(text)
+        self.problem = problem
+        self.text = text
+        self.retry_after = retry_after
+
+
+_BY_ERRNO = {
+    207: Problem.UNAUTHENTICATED,
+    errno.EACCES: Problem.FORBIDDEN,
+    errno.EPERM: Problem.FORBIDDEN,
+    errno.ENOENT: Problem.NOT_FOUND,
+    errno.EBUSY: Problem.BUSY,
+    errno.EEXIST: Problem.BUSY,
+    errno.EINVAL: Problem.INVALID,
+    errno.ENOKEY: Problem.INVALID,
+    errno.EOPNOTSUPP: Problem.NOT_RESTARTABLE,
+    errno.EALREADY: Problem.NO_RESTART,
+    errno.ESTALE: Problem.NO_RESTART,
+    errno.EDQUOT: Problem.NO_RESTART,
+}
+
+
+def problem_of(exc: Exception) -> Problem:
+    """Say what kind of problem a refusal of the job manager is."""
+    match exc:
+        case DialectError():
+            return exc.problem
+        case ValidationErrors():
+            return _of_numbers({error.errno for error in exc.errors})
+        case ValidationError():
+            return _of_numbers({exc.errno})
+        case CallError():
+            return _BY_ERRNO.get(exc.errno, Problem.INTERNAL)
+        case _:
+            return Problem.INTERNAL
+
+
+def _of_numbers(numbers: set[int]) -> Problem:
+    return Problem.NOT_FOUND if numbers == {errno.ENOENT} else Problem.INVALID

@@ -1,0 +1,33 @@
+"""Settings of the dialects, table ``dialects``."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["DialectSettings"]
+
+Published = dict[str, dict[str, Any] | bool]
+
+
+class DialectSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Which job methods appear in which dialect, besides those that say so."""
+
+    webex: Annotated[
+        Published,
+        Meta(description="Methods in the Webex dialect, by name; false for none."),
+    ] = {}
+    arcgis: Annotated[
+        Published,
+        Meta(description="Methods in the ArcGIS dialect, by name; false for none."),
+    ] = {}
+    ocapi: Annotated[
+        Published,
+        Meta(description="Methods in the OCAPI dialect, by name; false for none."),
+    ] = {}
+    infolink: Annotated[
+        Published,
+        Meta(description="Methods in the InfoLink dialect, by name; false for none."),
+    ] = {}
