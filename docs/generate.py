@@ -41,6 +41,10 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Defaults that depend on the machine, in words.
 MACHINE_DEFAULTS = {
     "data_dir": "`/var/lib/middlewared` for root, else `~/.local/share/middlewared`",
+    **dict.fromkeys(
+        [f"dialects.{name}" for name in ("webex", "arcgis", "ocapi", "infolink")],
+        "none",
+    ),
     "demo.allowed_paths": "the standard library's folder and `/usr/lib/python3`",
 }
 
