@@ -7,9 +7,9 @@ from functools import partial
 
 import msgspec
 
-from middlewared import CallError, Date, Event, ejson
+from middlewared import CallError, Date, ejson
 from middlewared.clock import Clock
-from middlewared_jobs.announcer import Announcer
+from middlewared_jobs.announcer import Announcement, Announcer
 from middlewared_jobs.attempts import Attempts
 from middlewared_jobs.declared import description_of, lock_of, spec_of
 from middlewared_jobs.ids import JobIds
@@ -229,7 +229,7 @@ class Admission:
             self._store.flush(known)
 
     def _accepted(
-        self, run: Run, wish: Submission, added: Event | None, exc: Exception | None
+        self, run: Run, wish: Submission, added: Announcement, exc: Exception | None
     ) -> None:
         if exc is not None:
             self._refuse(run, wish, exc)

@@ -1,6 +1,7 @@
 """Events of jobs: one per move after its commit, progress at a bounded rate."""
 
 import asyncio
+from typing import NamedTuple
 
 from middlewared import Event
 from middlewared.events import EventBus, Message
@@ -12,9 +13,22 @@ from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
 
-__all__ = ["COLLECTION", "Announcer"]
+__all__ = ["COLLECTION", "Announcement", "Announcer"]
 
 COLLECTION = "core.get_jobs"
+
+
+class Announcement(NamedTuple):
+    """What is to be told of a job once it is committed.
+
+    Attributes:
+        event: the job as it was at its move; None when nobody listened then.
+    """
+
+    run: Run
+    msg: Message
+    importance: Importance
+    event: Event | None
 
 
 class Announcer:
@@ -28,31 +42,25 @@ class Announcer:
 
     def event(
         self, run: Run, msg: Message, importance: Importance = Importance.KEEP
-    ) -> Event | None:
-        """Encode the job as it is now; None when nobody listens.
+    ) -> Announcement:
+        """Encode the job as it is now, if somebody listens.
 
         The event is published later, after the commit, but shows this moment.
         """
-        if not self._bus.has_subscribers(COLLECTION):
-            return None
-        clear = None
-        if run.clear is not None and run.method.results.secret and run.insiders:
-            clear = encode_item(run.record, result=run.clear)
-        return Event(
-            COLLECTION,
-            msg,
-            run.id,
-            encode_item(run.record),
-            audience=run.record.audience(run.spec.read_roles),
-            importance=importance,
-            clear=clear,
-            clear_for=run.insiders,
-        )
+        heard = self._bus.has_subscribers(COLLECTION)
+        event = _event(run, msg, importance) if heard else None
+        return Announcement(run, msg, importance, event)
 
-    def publish(self, event: Event | None) -> None:
-        """Send an event, if there is one."""
+    def publish(self, announcement: Announcement) -> None:
+        """Send an event to who listens, or nothing when nobody does."""
+        run, msg, importance, event = announcement
         if event is not None:
             self._bus.publish(event)
+        elif self._bus.has_subscribers(COLLECTION):
+            # Somebody came after the move and may have asked for the list before the
+            # commit: then the job is not in it, and would be known to them from its
+            # next move on only.
+            self._bus.publish(_event(run, msg, importance))
 
     def noted(self, run: Run, urgent: bool) -> None:
         """Take note that a body noted something, from any thread.
@@ -82,3 +90,19 @@ class Announcer:
         take_notes(run, self._settings)
         self.publish(self.event(run, "changed", Importance.NEWEST))
         self._ledger.write(run, None)
+
+
+def _event(run: Run, msg: Message, importance: Importance) -> Event:
+    clear = None
+    if run.clear is not None and run.method.results.secret and run.insiders:
+        clear = encode_item(run.record, result=run.clear)
+    return Event(
+        COLLECTION,
+        msg,
+        run.id,
+        encode_item(run.record),
+        audience=run.record.audience(run.spec.read_roles),
+        importance=importance,
+        clear=clear,
+        clear_for=run.insiders,
+    )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import anyio
 
-from middlewared import CallError, Context, Date, Event
+from middlewared import CallError, Context, Date
 from middlewared.clock import Clock
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_jobs.aborting import Aborting
-from middlewared_jobs.announcer import Announcer
+from middlewared_jobs.announcer import Announcement, Announcer
 from middlewared_jobs.body import run_body
 from middlewared_jobs.deadlines import Deadlines
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
@@ -179,13 +179,13 @@ class Attempts:
         else:
             self._ledger.write(run, partial(self._accepted, run, event))
 
-    def _accepted(self, run: Run, event: Event | None, exc: Exception | None) -> None:
+    def _accepted(self, run: Run, event: Announcement, exc: Exception | None) -> None:
         """Tell of the first row of a job that says RUNNING at once."""
         run.accepting(exc)
         if exc is None:
             self._started(run, event)
 
-    def _started(self, run: Run, event: Event | None) -> None:
+    def _started(self, run: Run, event: Announcement) -> None:
         self._announcer.publish(event)
         name = f"job {run.id} {run.record.method}"
         self._tasks.start(self._run(run, run.record.attempt), name=name)
@@ -277,7 +277,7 @@ class Attempts:
         event = self._announcer.event(run, "changed")
         self._ledger.insist(run, partial(self._waits_again, run, event))
 
-    def _waits_again(self, run: Run, event: Event | None) -> None:
+    def _waits_again(self, run: Run, event: Announcement) -> None:
         self._announcer.publish(event)
         if self._roster.leave(run):
             self._queue.release(run)
@@ -309,7 +309,7 @@ class Attempts:
         final = self._announcer.event(run, "changed")
         self._ledger.insist(run, partial(self._finished, run, final))
 
-    def _finished(self, run: Run, final: Event | None) -> None:
+    def _finished(self, run: Run, final: Announcement) -> None:
         if not run.accepted:
             run.accepting(None)  # it ended before it ever started
         self._announcer.publish(final)

@@ -1,5 +1,7 @@
 """Events and answers of a job: complete, one per move, in order."""
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -71,6 +73,30 @@ async def test_pipelined_jobs_keep_their_order(world: World) -> None:
             waiting, running = places[job, "WAITING"], places[job, "RUNNING"]
             assert waiting < places[number]
             assert waiting < running < places[job, "SUCCESS"]
+
+
+@pytest.mark.parametrize("new_style", [True, False])
+async def test_who_comes_before_the_commit_is_told(
+    world: World, new_style: bool
+) -> None:
+    """A list that is too early for a job is made up for by its events."""
+    database = world.server.app.settings.data_path / "middlewared.db"
+    async with (
+        world.admin(watch=False) as watcher,
+        world.admin(watch=False, new_style=new_style) as starter,
+    ):
+        with closing(sqlite3.connect(database)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await starter.send("t.hold", ["g"])
+            await starter.call("core.ping")  # the job is accepted, and not committed
+            await watcher.watch()
+            assert await watcher.call("core.get_jobs") == []
+            other.rollback()
+        await world.stage["g"].wait_entered()
+        (job,) = [item["id"] for item in await watcher.call("core.get_jobs")]
+        assert [event["msg"] for event in watcher.events(job)] == ["added", "changed"]
+        world.stage.open("g")
+        assert (await watcher.final(job))["result"] == "g"
 
 
 async def test_every_event_has_the_whole_item(admin: Wire) -> None:
