@@ -154,7 +154,11 @@ def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
-    found = {name: value for name in DETAILS if (value := getattr(record, name))}
+    found = {
+        name: value
+        for name in DETAILS
+        if (value := getattr(record, name)) or value == ""
+    }
     if found["checkpoint"] == NULL:
         del found["checkpoint"]
     return _text(found) if found else None
