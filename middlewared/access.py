@@ -82,7 +82,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authenticator(Protocol):
-    """Checks what a request without a connection proves itself with.
+    """Checks what somebody proves himself with who does not call a method for it.
 
     A plugin provides it. A failure is counted, logged and answered late. What is given
     is good for one request: nothing keeps it true to its account.
@@ -103,6 +103,13 @@ class Authenticator(Protocol):
 
         Raises:
             CallError: EBUSY, too many failed from this address.
+        """
+        ...
+
+    def by_proxy(self, origin: Origin) -> Credentials | None:
+        """Give the rights of the account that a trusted proxy vouches for.
+
+        None, too, for an account that may not log in now.
         """
         ...
 

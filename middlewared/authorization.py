@@ -9,8 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from middlewared.access import Authenticator, Credentials, Origin
+from middlewared.clock import Clock
 from middlewared.context import Services
 from middlewared.errors import CallError
+from middlewared.hosts import require_secure
+from middlewared.peers import peer_credentials
+from middlewared.settings import Settings
 
 __all__ = ["authorize"]
 
@@ -20,23 +24,37 @@ CHALLENGE = 'Basic realm="middlewared", charset="UTF-8", Bearer, Token'
 Proof = Callable[[Authenticator, str, Origin], Awaitable[Credentials | None]]
 
 
-async def authorize(request: Request) -> Credentials | None:
-    """Give the rights that a request proves with its header; None without one.
+async def authorize(
+    request: Request, *, token: str | None = None
+) -> Credentials | None:
+    """Give the rights that a request proves, None when it is nobody's.
 
+    In this order: the account that a trusted proxy vouches for; the header, where
     ``Basic`` takes a name and a password, ``Bearer`` an API key, ``Token`` a token
-    that may log in. They are good for this request.
+    that may log in; *token*; the user at the other end of the unix socket. They are
+    good for this request. No cookie is looked at.
+
+    Args:
+        request: as a route gets it.
+        token: one that came otherwise, in the query for example.
 
     Raises:
-        HTTPException: 401, they are not good; 429, too many were not.
+        HTTPException: 401, they are not good; 403, they came over plain HTTP; 429, too
+            many were not.
     """
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if not scheme:
-        return None
-    prove = _PROOFS.get(scheme.lower())
     services: Services = request.state.services
     origin: Origin = request.state.origin
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if not scheme and token is not None:
+        scheme, value = "token", token
+    if not scheme and origin.remote_user is None:
+        return peer_credentials(origin, services.get(Clock))  # type: ignore[type-abstract]  # by protocol
     authenticator = services.get(Authenticator)  # type: ignore[type-abstract]  # by protocol
     try:
+        require_secure(origin, services.get(Settings))
+        if origin.remote_user is not None:
+            return authenticator.by_proxy(origin)
+        prove = _PROOFS.get(scheme.lower())
         found = prove and await prove(authenticator, value.strip(), origin)
     except CallError as exc:
         status = 429 if exc.errno == errno.EBUSY else 403

@@ -39,6 +39,10 @@ class Services:
                 f"nothing provides {kind.__name__}; is its plugin in requires=?"
             ) from None
 
+    def find(self, kind: type[T]) -> T | None:
+        """Return the service of this type, None when no plugin provides it."""
+        return self._found.get(kind)  # type: ignore[return-value]  # keyed by type
+
 
 class Announcements:
     """Lines to print once the server listens; plugins add them while they start."""

@@ -144,19 +144,34 @@ class _Target:
         return self.method.params.bind(args, named)
 
 
+def _join(answers: list[bytes]) -> bytes:
+    """Write the answer of a batch, nothing when none of its elements has one."""
+    return b"[%b]" % b",".join(answers) if answers else b""
+
+
 class _Batch:
     """A batch: its elements wait their turn in it, its answer waits for the last."""
 
-    __slots__ = ("_answers", "_elements", "_limit", "_open", "_session", "_start")
+    __slots__ = (
+        "_answers",
+        "_elements",
+        "_limit",
+        "_open",
+        "_respond",
+        "_session",
+        "_start",
+    )
 
     def __init__(
         self,
         session: ClientSession,
         elements: list[msgspec.Raw],
         start: Callable[[ClientSession, bytes, Respond], bool],
+        respond: Respond,
         limit: int,
     ) -> None:
         self._session = session
+        self._respond: Respond | None = respond
         self._elements = deque(bytes(element) for element in elements)
         self._answers: list[bytes] = []
         self._open = 0
@@ -193,9 +208,10 @@ class _Batch:
         self._finish()
 
     def _finish(self) -> None:
-        if self._answers and not self._elements and not self._open:
-            self._session.send(b"[" + b",".join(self._answers) + b"]")
-            self._answers = []
+        if self._elements or self._open or self._respond is None:
+            return
+        self._respond(_join(self._answers))
+        self._respond = None
 
 
 class Dispatcher:
@@ -216,39 +232,64 @@ class Dispatcher:
         self._max_answer = settings.send_queue_limit // 2
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
-        """Handle one message of a client."""
+        """Handle one message of a connection; its answer goes through the session."""
         if raw.lstrip()[:1] == b"[":
-            self._receive_batch(session, raw)
+
+            def respond(answer: bytes) -> None:
+                if answer:
+                    session.send(answer)
+
+            self._receive_batch(session, raw, respond)
         else:
             self._receive_one(session, raw, session.send, batched=False)
 
-    def _receive_batch(self, session: ClientSession, raw: bytes) -> None:
+    async def exchange(self, session: ClientSession, raw: bytes) -> bytes:
+        """Handle one message and wait for its answer.
+
+        Cancelling ends the waiting; what the message asked for goes on.
+
+        Returns:
+            Nothing for what is not answered: a notification, or a batch of them.
+        """
+        outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def respond(answer: bytes) -> None:
+            if not outcome.done():
+                outcome.set_result(answer)
+
+        if raw.lstrip()[:1] == b"[":
+            self._receive_batch(session, raw, respond)
+        elif not self._receive_one(session, raw, respond, batched=False):
+            return b""
+        return await outcome
+
+    def _receive_batch(
+        self, session: ClientSession, raw: bytes, respond: Respond
+    ) -> None:
         try:
             elements = jsonrpc.split_batch(raw)
         except (ParseError, InvalidRequest) as exc:
-            session.send(jsonrpc.render_error(exc, b"", with_trace=False))
+            respond(jsonrpc.render_error(exc, b"", with_trace=False))
             return
         if session.undispatched + len(raw) > self._max_undispatched:
-            self._refuse_batch(session, elements)
+            respond(self._refuse_batch(elements))
             return
         start = partial(self._receive_one, batched=True)
-        _Batch(session, elements, start, self._max_calls).advance()
+        _Batch(session, elements, start, respond, self._max_calls).advance()
 
-    def _refuse_batch(
-        self, session: ClientSession, elements: list[msgspec.Raw]
-    ) -> None:
+    def _refuse_batch(self, elements: list[msgspec.Raw]) -> bytes:
         exc = TooManyCalls(
             f"Maximum size of waiting requests ({self._max_undispatched} bytes) "
             "has exceeded"
         )
         numbers = [jsonrpc.read_id(bytes(element)) for element in elements]
-        answers = [
-            jsonrpc.render_error(exc, number, with_trace=False)
-            for number in numbers
-            if number
-        ]
-        if answers:
-            session.send(b"[" + b",".join(answers) + b"]")
+        return _join(
+            [
+                jsonrpc.render_error(exc, number, with_trace=False)
+                for number in numbers
+                if number
+            ]
+        )
 
     def _receive_one(
         self, session: ClientSession, raw: bytes, respond: Respond, *, batched: bool

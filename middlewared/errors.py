@@ -9,6 +9,7 @@ import msgspec
 
 __all__ = [
     "CUSTOM_ERRNOS",
+    "ENOTAUTHENTICATED",
     "CallError",
     "ErrorData",
     "InternalError",

@@ -1,11 +1,14 @@
-"""Which Host and Origin headers are let in (DNS rebinding, cross-site sockets)."""
+"""Which Host, Origin and transport are let in (DNS rebinding, other sites, taps)."""
 
+import errno
 import ipaddress
 from urllib.parse import urlsplit
 
+from middlewared.access import Origin
+from middlewared.errors import CallError
 from middlewared.settings import Settings
 
-__all__ = ["host_allowed", "origin_allowed"]
+__all__ = ["host_allowed", "origin_allowed", "require_secure"]
 
 _LOCAL = "localhost"
 
@@ -44,3 +47,17 @@ def origin_allowed(origin: str | None, host: str | None, settings: Settings) -> 
         return bool(host) and urlsplit(origin).netloc.lower() == str(host).lower()
     except ValueError:
         return False
+
+
+def require_secure(origin: Origin, settings: Settings) -> None:
+    """Refuse to take credentials that others on the way could read.
+
+    Raises:
+        CallError: EPERM, the connection is plain HTTP from elsewhere.
+    """
+    if not (origin.secure or settings.insecure):
+        raise CallError(
+            "Logins over plain HTTP are refused; use TLS, have a trusted proxy say "
+            "that it does, or allow them with insecure",
+            errno.EPERM,
+        )

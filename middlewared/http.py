@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from middlewared.layers import surround
+from middlewared.post import post
 from middlewared.proxies import Proxies
 from middlewared.registry import Registry
 from middlewared.server import SOCKET_PATHS
@@ -46,7 +47,7 @@ async def versions(request: Request) -> Response:
 async def upgrade_required(request: Request) -> Response:
     """Tell a plain request that a WebSocket lives here."""
     return PlainTextResponse(
-        "Connect with a WebSocket\n",
+        "Connect with a WebSocket, or POST a message\n",
         status_code=426,
         headers={"Upgrade": "websocket", "Connection": "Upgrade"},
     )
@@ -58,6 +59,7 @@ def build_http(registry: Registry, settings: Settings, proxies: Proxies) -> ASGI
         Route("/healthz", healthz),
         Route("/api/versions", versions),
         *(Route(path, upgrade_required) for path in SOCKET_PATHS),
+        *(Route(path, post, methods=["POST"]) for path in SOCKET_PATHS),
         *(route for plugin in registry.plugins for route in plugin.routes),
     ]
     return surround(Starlette(routes=routes), settings, proxies)

@@ -5,14 +5,11 @@ import contextlib
 import email.utils
 import errno
 import logging
-import os
 import socket
 import stat
 import struct
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from pwd import getpwuid
 from typing import Any
 
 import anyio
@@ -23,14 +20,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
-from middlewared.access import FULL_ADMIN, Credentials, Origin
+from middlewared.access import Authenticator, Origin
 from middlewared.basepath import without_base
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
 from middlewared.context import Services
 from middlewared.datadir import note_socket
-from middlewared.errors import PortInUse, SettingsError, StartError
+from middlewared.errors import CallError, PortInUse, SettingsError, StartError
 from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.peers import peer_credentials
 from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies, is_loopback
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
@@ -119,7 +117,6 @@ class Server:
         self.port = 0
         self.stopping = False
         self._services = services
-        self._clock = services.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._state = ServerState()
         self._listeners: list[asyncio.Server] = []
         self._tls = tls
@@ -177,23 +174,23 @@ class Server:
         self.connections.add(connection)
         session = ClientSession(self._services, connection, origin)
         self._services.get(Sessions).add(session)
-        if origin.uid in (0, os.geteuid()):
-            session.login(self._peer_credentials(origin.uid))
+        peer = peer_credentials(origin, self._services.get(Clock))  # type: ignore[type-abstract]  # by protocol
+        if peer is not None:
+            session.login(peer)
+        elif origin.remote_user is not None:
+            self._believe_proxy(session)
         return session
 
-    def _peer_credentials(self, uid: int) -> Credentials:
-        try:
-            username = getpwuid(uid).pw_name
-        except KeyError:
-            username = str(uid)
-        return Credentials(
-            type="UNIX_SOCKET",
-            account_id=None,
-            username=username,
-            roles=frozenset({FULL_ADMIN}),
-            login_id=str(uuid.uuid4()),
-            login_at=self._clock.time_ms(),
-        )
+    def _believe_proxy(self, session: ClientSession) -> None:
+        """Log a session in as whom its proxy vouches for, if that may be."""
+        who = self._services.find(Authenticator)  # type: ignore[type-abstract]  # by protocol
+        if who is not None:
+            try:
+                session.require_secure()
+                session.login(who.by_proxy(session.origin))
+            except CallError as exc:
+                name = session.origin.remote_user
+                logger.warning("%r of a proxy is not logged in: %s", name, exc.text)
 
     def origin_of(self, transport: asyncio.BaseTransport) -> Origin:
         """Say where a transport comes from: an address, or a uid (unix(7))."""

@@ -29,6 +29,7 @@ from middlewared.events import (
 )
 from middlewared.feeds import Cut, Feed, Feeds, Member, Subscribed, SubscribeOptions
 from middlewared.frames import text_frame
+from middlewared.hosts import require_secure
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
 
@@ -207,12 +208,7 @@ class ClientSession(Subscriber):
         Raises:
             CallError: EPERM, the connection is plain HTTP from elsewhere.
         """
-        if not (self.origin.secure or self.services.get(Settings).insecure):
-            raise CallError(
-                "Logins over plain HTTP are refused; use TLS, have a trusted proxy say "
-                "that it does, or allow them with insecure",
-                errno.EPERM,
-            )
+        require_secure(self.origin, self.services.get(Settings))
 
     def on_logout(self, callback: Callable[[], None]) -> None:
         """Call back once, when these credentials are replaced or the client goes."""

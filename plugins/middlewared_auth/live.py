@@ -32,6 +32,10 @@ class LiveSessions:
     def login(self, session: Session, credentials: Credentials) -> None:
         """Log a session in and keep its credentials true from now on."""
         session.login(credentials)
+        self.watch_end(credentials)
+
+    def watch_end(self, credentials: Credentials) -> None:
+        """Look at the sessions again when the time of these credentials is over."""
         self._wait_for_end(self._identities.seconds_left(credentials))
 
     def logged_in(self) -> list[tuple[Session, Credentials]]:

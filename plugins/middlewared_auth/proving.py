@@ -13,6 +13,7 @@ from middlewared_auth.hashing import Hashing
 from middlewared_auth.identity import Identities
 from middlewared_auth.keys import ApiKey, ApiKeys, split_key
 from middlewared_auth.limits import Attempt, LoginLimits
+from middlewared_auth.live import LiveSessions
 from middlewared_auth.lockouts import Lockouts
 from middlewared_auth.signing import origin_name
 from middlewared_auth.tokens import Tokens
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+#: How a login proved itself that a proxy vouches for.
+REMOTE_USER = "REMOTE_USER"
 
 #: AUTH_ERR: wrong. EXPIRED: right, but its time is over. DENIED: right, but locked.
 Refusal: TypeAlias = Literal["AUTH_ERR", "EXPIRED", "DENIED"]
@@ -156,7 +160,7 @@ async def delay(ctx: Context) -> None:
 
 
 class Proofs:
-    """Checks what HTTP requests prove themselves with (`middlewared.access`)."""
+    """Checks what requests prove themselves with (`middlewared.access`)."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -170,6 +174,19 @@ class Proofs:
     async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
         """Check an API key."""
         return _rights(await prove_key(self._context, origin, None, key))
+
+    def by_proxy(self, origin: Origin) -> Credentials | None:
+        """Give the rights of the account that a trusted proxy vouches for."""
+        account = self._context.get(Accounts).find(origin.remote_user or "")
+        if account is None:
+            # The name may be anything; it is no secret, unlike what people type here.
+            name = origin.remote_user
+            logger.warning("a proxy vouches for %r, who has no account", name)
+            return None
+        found = self._context.get(Identities).credentials(REMOTE_USER, account)
+        if found is not None:
+            self._context.get(LiveSessions).watch_end(found)
+        return found
 
     async def by_token(self, token: str, origin: Origin) -> Credentials | None:
         """Use a token that may log in."""

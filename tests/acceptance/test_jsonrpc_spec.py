@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from wire_client import WireClient
+from wire_http import http_client
 from wire_server import WireServer, wire_server
 
 from middlewared import Context, Plugin
@@ -86,15 +87,34 @@ async def client(server: WireServer) -> WireClient:
 
 
 async def answer(client: WireClient, text: str | bytes) -> Any:
-    """Send a text and return its answer, None when there is none."""
+    """Send a text and return its answer, None when there is none.
+
+    Over HTTP the answer is the same, byte for byte.
+    """
     await client.send_text(text)
     await client.send_text(MARK)
     first = await client.receive_text()
     if first == MARKED:
+        assert await posted(client, text) is None
         return None
     if await client.receive_text() != MARKED:
         raise AssertionError("more than one answer")
+    assert await posted(client, text) == first
     return msgspec.json.decode(first)
+
+
+async def posted(client: WireClient, text: str | bytes) -> bytes | None:
+    """Send a text to the server of *client* over HTTP; None for 204, no content."""
+    body = text.encode() if isinstance(text, str) else text
+    async with http_client(client.sock.getpeername()) as http:
+        found = await http.ask(
+            "/api/current", method="POST", body=body, Content_Type="application/json"
+        )
+    if found.status == 204:
+        assert found.body == b""
+        return None
+    assert (found.status, found.headers["content-type"]) == (200, "application/json")
+    return found.body
 
 
 async def late_answer(client: WireClient, text: str) -> Any:
@@ -174,19 +194,19 @@ async def test_example_of_the_specification(client: WireClient, name: str) -> No
     assert await answer(client, text) == expected
 
 
-async def test_mixed_batch_of_the_specification(client: WireClient) -> None:
-    """Every element has its own answer, valid or not; notifications have none."""
-    found = await late_answer(
-        client,
-        """[
+MIXED = """[
         {"jsonrpc": "2.0", "method": "spec.sum", "params": [1,2,4], "id": "1"},
         {"jsonrpc": "2.0", "method": "spec.notify_hello", "params": [7]},
         {"jsonrpc": "2.0", "method": "spec.subtract", "params": [42,23], "id": "2"},
         {"foo": "boo"},
         {"jsonrpc": "2.0", "method": "foo.get", "params": {"name": "me"}, "id": "5"},
         {"jsonrpc": "2.0", "method": "spec.get_data", "id": "9"}
-    ]""",
-    )
+    ]"""
+
+
+async def test_mixed_batch_of_the_specification(client: WireClient) -> None:
+    """Every element has its own answer, valid or not; notifications have none."""
+    found = await late_answer(client, MIXED)
     expected = [
         success(7, "1"),
         success(19, "2"),
@@ -195,6 +215,8 @@ async def test_mixed_batch_of_the_specification(client: WireClient) -> None:
         success(["hello", 5], "9"),
     ]
     assert sorted(found, key=str) == sorted(expected, key=str)
+    body = await posted(client, MIXED)
+    assert sorted(msgspec.json.decode(body or b""), key=str) == sorted(found, key=str)
 
 
 async def test_notifications_are_executed(client: WireClient) -> None:

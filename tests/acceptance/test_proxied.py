@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -12,6 +13,7 @@ from wire_http import http_client
 from wire_server import WireServer, wire_server
 
 from middlewared import Context, Origin, Plugin
+from middlewared.sessions import Sessions
 
 ADMIN = {"username": "admin", "password": "correct horse battery"}
 CLIENT = "192.0.2.7"
@@ -198,3 +200,62 @@ async def test_tokens_are_bound_to_the_client(server: WireServer) -> None:
     assert await other.call("auth.login_with_token", token) is False
     again = await server.anonymous(headers=TLS)
     assert await again.call("auth.login_with_token", token) is True
+
+
+# Accounts that the proxy vouches for.
+
+
+async def test_proxy_logs_its_users_in(server: WireServer) -> None:
+    """Who it names is logged in from the start; who is locked is logged out."""
+    call = server.running.context.call
+    await call("user.create", {"username": "ann", "roles": ["JOB_USER"]})
+    user = await call("user.query", [["username", "=", "ann"]], {"get": True})
+    client = await server.anonymous(headers=TLS | {"Remote-User": "ann"})
+    assert (await client.call("auth.me"))["pw_name"] == "ann"
+    await call("user.update", user["id"], {"locked": True})
+    assert "error" in await client.request("auth.me")
+    again = await server.anonymous(headers=TLS | {"Remote-User": "ann"})
+    assert "error" in await again.request("auth.me")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        TLS | {"Remote-User": "stranger"},
+        TLS | {"Remote-User": ""},
+        PLAIN | {"Remote-User": "admin"},
+        {"Remote-User-Name": "admin"} | TLS,
+        {"Remote_User": "admin"} | TLS,
+    ],
+)
+async def test_nobody_else_is_logged_in(
+    server: WireServer, headers: dict[str, str]
+) -> None:
+    """Names without an account, plain HTTP, and headers of other names."""
+    client = await server.anonymous(headers=headers)
+    error = (await client.request("auth.me"))["error"]
+    assert error["data"]["errname"] == "ENOTAUTHENTICATED"
+
+
+async def test_account_that_a_proxy_vouches_for_ends_in_time() -> None:
+    """Its connection is logged out when the account expires."""
+    async with wire_server(
+        trusted_proxies=("127.0.0.1",), remote_user_header="Remote-User"
+    ) as server:
+        peer = await server.unix()
+        soon = server.running.context.clock.time_ms() + 1500
+        account = {"username": "ann", "roles": ["JOB_USER"]}
+        await peer.call("user.create", account | {"expires": {"$date": soon}})
+        peer.close()
+        client = await server.anonymous(headers=TLS | {"Remote-User": "ann"})
+        assert (await client.call("auth.me"))["pw_name"] == "ann"
+        (session,) = (
+            session
+            for session in server.running.context.get(Sessions)
+            if session.credentials and session.credentials.type == "REMOTE_USER"
+        )
+        ended = anyio.Event()
+        session.on_logout(ended.set)
+        with anyio.fail_after(20):
+            await ended.wait()
+        assert "error" in await client.request("auth.me")

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.nginx, pytest.mark.timeout(120)]
 PROXIED = """
 base_path = "/jobs"
 trusted_proxies = ["127.0.0.1"]
+remote_user_header = "Remote-User"
 """
 
 
@@ -69,3 +70,20 @@ def test_link_logs_in(page: Page, nginx: Nginx, server: ServerProcess) -> None:
     path = server.command("call", "auth.login_link", "admin").stdout.strip()
     page.goto(f"https://127.0.0.1:{nginx.port}{path}")
     expect(page.get_by_role("table", name="Jobs")).to_be_visible()
+
+
+def test_proxy_that_knows_its_user_needs_no_login(
+    browser: Browser, nginx: Nginx, server: ServerProcess
+) -> None:
+    """The page opens at once, as whom the proxy says."""
+    del nginx  # it sends no such header; this one is its double
+    page = browser.new_page(
+        extra_http_headers={
+            "Remote-User": "admin",
+            "X-Forwarded-For": "192.0.2.7",
+            "X-Forwarded-Proto": "https",
+        }
+    )
+    page.goto(f"{server.url}/jobs/")
+    expect(page.get_by_role("table", name="Jobs")).to_be_visible(timeout=60_000)
+    page.close()

@@ -4,15 +4,19 @@ import base64
 import errno
 
 import pytest
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from middlewared.access import SYSTEM, Authenticator, Credentials, Origin
 from middlewared.authorization import authorize
+from middlewared.clock import Clock
 from middlewared.context import Services
 from middlewared.errors import CallError
+from middlewared.settings import Settings
+from middlewared.testing import ManualClock
 
-ORIGIN = Origin(address="192.0.2.1", secure=False)
+ORIGIN = Origin(address="192.0.2.1", secure=True)
 
 
 class Doorman:
@@ -39,6 +43,9 @@ class Doorman:
     async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
         return self._answer(origin, "key", key)
 
+    def by_proxy(self, origin: Origin) -> Credentials | None:
+        return self._answer(origin, "proxy", origin.remote_user or "")
+
     async def by_token(self, token: str, origin: Origin) -> Credentials | None:
         return self._answer(origin, "token", token)
 
@@ -47,16 +54,20 @@ def basic(text: str) -> str:
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
-def request(doorman: Doorman, header: str | None = None) -> Request:
+def request(
+    doorman: Doorman, header: str | None = None, origin: Origin = ORIGIN
+) -> Request:
     services = Services()
     services.provide(Authenticator, doorman)  # type: ignore[type-abstract]  # by protocol
+    services.provide(Settings, Settings(data_dir="/nowhere"))
+    services.provide(Clock, ManualClock())  # type: ignore[type-abstract]  # by protocol
     headers = [] if header is None else [(b"authorization", header.encode())]
     return Request(
         {
             "type": "http",
             "path": "/",
             "headers": headers,
-            "state": {"services": services, "origin": ORIGIN},
+            "state": {"services": services, "origin": origin},
         }
     )
 
@@ -121,3 +132,46 @@ async def test_refusals(key: str, status: int) -> None:
         await authorize(request(Doorman(), f"Bearer {key}"))
     assert caught.value.status_code == status
     assert caught.value.detail.endswith("\n")
+
+
+async def test_nothing_is_taken_over_plain_http() -> None:
+    """It is 403 before anybody is asked."""
+    doorman, plain = Doorman(), replace(ORIGIN, secure=False)
+    for sent in (
+        request(doorman, "Bearer right", plain),
+        request(doorman, None, replace(plain, remote_user="right")),
+    ):
+        with pytest.raises(HTTPException) as caught:
+            await authorize(sent)
+        assert caught.value.status_code == 403
+    assert await authorize(request(doorman, None, plain)) is None
+    assert doorman.asked == []
+
+
+async def test_proxy_comes_before_the_header() -> None:
+    """What the client sends besides is not looked at."""
+    doorman, proxied = Doorman(), replace(ORIGIN, remote_user="right")
+    assert await authorize(request(doorman, "Bearer wrong", proxied)) is SYSTEM
+    nobody = replace(ORIGIN, remote_user="wrong")
+    assert await authorize(request(doorman, "Bearer right", nobody)) is None
+    assert doorman.asked == [("proxy", "right"), ("proxy", "wrong")]
+
+
+async def test_token_may_come_otherwise() -> None:
+    """The header comes first."""
+    doorman = Doorman()
+    assert await authorize(request(doorman), token="right") is SYSTEM
+    assert await authorize(request(doorman, "Bearer right"), token="wrong") is SYSTEM
+    with pytest.raises(HTTPException):
+        await authorize(request(doorman), token="")
+    assert doorman.asked == [("token", "right"), ("key", "right"), ("token", "")]
+
+
+async def test_unix_socket_knows_its_peer() -> None:
+    """Unless the request says who it is."""
+    doorman, peer = Doorman(), Origin(uid=0)
+    found = await authorize(request(doorman, None, peer))
+    assert found is not None
+    assert found.type == "UNIX_SOCKET"
+    assert await authorize(request(doorman, "Bearer right", peer)) is SYSTEM
+    assert await authorize(request(doorman, None, Origin(uid=2**31 - 3))) is None

@@ -42,6 +42,14 @@ def test_services_are_found_by_their_type() -> None:
     assert Context(services).get(Pool) is pool
 
 
+def test_missing_service_may_be_asked_for() -> None:
+    """Where a plugin may be left out."""
+    services, pool = Services(), Pool()
+    assert services.find(Pool) is None
+    services.provide(Pool, pool)
+    assert services.find(Pool) is pool
+
+
 def test_later_service_replaces_the_earlier_one() -> None:
     """The last one provided wins."""
     services, later = Services(), Pool()

@@ -59,6 +59,7 @@ async function start() {
   if (link !== null && (await tryToken(link))) return;
   const token = sessionStorage.getItem(TOKEN);
   if (token !== null && (await tryToken(token))) return;
+  if (await tryProxy()) return;
   askForLogin(link === null ? notice : LINK_USED);
 }
 
@@ -81,6 +82,22 @@ async function tryToken(token) {
     try {
       await client.login({ token });
       return true;
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) return false;
+    }
+  }
+}
+
+/**
+ * A proxy may have said who we are; a token then keeps us that.
+ *
+ * @returns {Promise<boolean>} False if nobody did.
+ */
+async function tryProxy() {
+  for (;;) {
+    await client.ready();
+    try {
+      return await tryToken(await client.call("auth.generate_token", 60));
     } catch (error) {
       if (!(error instanceof ConnectionLost)) return false;
     }
