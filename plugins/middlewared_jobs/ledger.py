@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -56,16 +57,18 @@ class Ledger:
 
     def insist(self, run: Run, written: Callable[[], None]) -> None:
         """Write a move that has happened; again and again, until it is committed."""
+        # Without closures that know each other: such a circle waits for the collector.
+        self.write(run, partial(self._insisted, run, written))
 
-        def saved(exc: Exception | None) -> None:
-            if exc is None:
-                written()
-                return
-            logger.error("job %d could not be written: %s", run.id, exc)
-            self._tasks.start(later(), name="retry of a write")
+    def _insisted(
+        self, run: Run, written: Callable[[], None], exc: Exception | None
+    ) -> None:
+        if exc is None:
+            written()
+            return
+        logger.error("job %d could not be written: %s", run.id, exc)
+        self._tasks.start(self._insist_later(run, written), name="retry of a write")
 
-        async def later() -> None:
-            await anyio.sleep(RETRY_SECONDS)
-            self.write(run, saved)
-
-        self.write(run, saved)
+    async def _insist_later(self, run: Run, written: Callable[[], None]) -> None:
+        await anyio.sleep(RETRY_SECONDS)
+        self.insist(run, written)

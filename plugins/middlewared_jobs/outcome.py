@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 
+#: Attempts that a record keeps, the newest.
+MAX_ATTEMPTS = 100
 #: Type of the encoding error of a result over ``max_result``.
 TOO_LARGE = "TooLarge"
 
@@ -156,10 +158,8 @@ def record_attempt(
     error, exception, info = _failure(exc, settings)
     exit_ = Exit("FAILED", "ERROR", error)
     close_steps(record, State.FAILED, exit_, now)
-    record.attempts = [
-        *record.attempts,
-        Attempt(record.attempt, started, Date(now), error, exception, info, *log),
-    ]
+    attempt = Attempt(record.attempt, started, Date(now), error, exception, info, *log)
+    record.attempts = [*record.attempts, attempt][-MAX_ATTEMPTS:]
 
 
 def _exc_info(exc: BaseException) -> CoreGetJobsItemExcInfo:

@@ -28,18 +28,20 @@ class Gate:
     def __init__(self, paused: Callable[[bool], None]) -> None:
         self.closed = False
         self._paused = paused
-        self._opened = threading.Event()
+        # Made by `close`: few jobs are ever paused.
+        self._opened: threading.Event | None = None
         self._opened_in_loop: anyio.Event | None = None
 
     def close(self) -> None:
         """Let the body wait when it comes."""
-        self._opened.clear()
+        self._opened = threading.Event()
         self.closed = True
 
     def open(self) -> None:
         """Let the body go on."""
         self.closed = False
-        self._opened.set()
+        if self._opened is not None:
+            self._opened.set()
         if self._opened_in_loop is not None:
             self._opened_in_loop.set()
 
@@ -64,5 +66,7 @@ class Gate:
         self._paused(True)
         while self.closed:
             check()
-            self._opened.wait(LOOK_SECONDS)
+            opened = self._opened
+            assert opened is not None  # noqa: S101 - made before it was closed
+            opened.wait(LOOK_SECONDS)
         self._paused(False)

@@ -195,7 +195,7 @@ class JobRecord(msgspec.Struct, kw_only=True):
         messages: its newest messages.
         item_errors: how many items failed; ``job.item_errors`` lists them.
         attributes: values of the caller's and the author's own.
-        attempts: the attempts that ended, when there were several.
+        attempts: the attempts that ended, when there were several; the newest 100.
         checkpoint: where a later attempt or restart may go on.
         paused_ms: milliseconds that it stood paused.
     """
