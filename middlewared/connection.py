@@ -399,7 +399,10 @@ class Connection(asyncio.Protocol):
             return
         if not self._queue and not self._transport.get_write_buffer_size():
             self._waiting_since = self._loop.time()
-        self._queue.put(frame, key=key, importance=importance, behind=self._paused)
+        # Of pongs that have not left, the newest is enough (RFC 6455, 5.5.3). One tick
+        # of the loop may bring megabytes of pings.
+        behind = self._paused or key is PONG
+        self._queue.put(frame, key=key, importance=importance, behind=behind)
         if self._queue.overflown:
             self.abort(f"more than {self.gate.settings.send_queue_limit} bytes wait")
         elif not self._flushing and not self._paused:
