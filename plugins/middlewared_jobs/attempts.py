@@ -180,9 +180,12 @@ class Attempts:
             self._ledger.write(run, partial(self._accepted, run, event))
 
     def _accepted(self, run: Run, event: Announcement, exc: Exception | None) -> None:
-        """Tell of the first row of a job that says RUNNING at once."""
-        run.accepting(exc)
-        if exc is None:
+        """Tell of a row that says RUNNING; it is the first one, unless one waited."""
+        if not run.accepted:
+            run.accepting(exc)
+        elif exc is not None:
+            self._ledger.insist(run, partial(self._started, run, event))
+        if exc is None and run.accepted:
             self._started(run, event)
 
     def _started(self, run: Run, event: Announcement) -> None:

@@ -1,7 +1,8 @@
 """Events and answers of a job: complete, one per move, in order."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +25,16 @@ def shows(frame: Any, number: Any, *states: str) -> bool:
     fields = frame["params"]["fields"]
     known = any(same(one, number) for one in fields["message_ids"])
     return known and fields["state"] in states
+
+
+@contextmanager
+def blocked_commits(world: World) -> Iterator[None]:
+    """Keep the server's database locked for the length of a block."""
+    path = world.server.app.settings.data_path / "middlewared.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.rollback()
 
 
 async def test_new_style_order(admin: Wire) -> None:
@@ -80,18 +91,15 @@ async def test_who_comes_before_the_commit_is_told(
     world: World, new_style: bool
 ) -> None:
     """A list that is too early for a job is made up for by its events."""
-    database = world.server.app.settings.data_path / "middlewared.db"
     async with (
         world.admin(watch=False) as watcher,
         world.admin(watch=False, new_style=new_style) as starter,
     ):
-        with closing(sqlite3.connect(database)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with blocked_commits(world):
             await starter.send("t.hold", ["g"])
             await starter.call("core.ping")  # the job is accepted, and not committed
             await watcher.watch()
             assert await watcher.call("core.get_jobs") == []
-            other.rollback()
         await world.stage["g"].wait_entered()
         (job,) = [item["id"] for item in await watcher.call("core.get_jobs")]
         assert [event["msg"] for event in watcher.events(job)] == ["added", "changed"]
@@ -240,6 +248,28 @@ async def test_batch_of_jobs(admin: Wire) -> None:
     answers = {answer["id"]: answer["result"] for answer in frame["batch"]}
     assert answers == {"b0": 0, "b1": 1, "b2": 2}
     assert len(admin.events()) == 9
+
+
+async def test_slot_that_comes_with_the_first_row() -> None:
+    """A job whose turn comes while its first row is written is answered once."""
+    async with (
+        running_world(async_jobs=1) as world,
+        world.admin(new_style=False) as wire,
+    ):
+        first = await wire.call("t.hold", "g")
+        await world.stage["g"].wait_entered()
+        with blocked_commits(world):
+            world.stage.open("g")
+            await wire.call("core.ping")  # its end is queued
+            number = await wire.send("t.echo", ["next"])
+            await wire.call("core.ping")
+        await wire.final(first)
+        job = await wire.result(number)
+        assert (await wire.final(job))["result"] == "next"
+        await wire.call("core.ping")
+        assert sum(frame.get("id") == number for frame in wire.frames) == 1
+        assert [event["msg"] for event in wire.events(job)].count("added") == 1
+        assert wire.states(job) == ["WAITING", "RUNNING", "SUCCESS"]
 
 
 async def test_slow_job_holds_no_call_slot() -> None:
