@@ -27,7 +27,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -P docs/plugins.md docs/reference/*.md
+	$(BIN)/cog --check -P docs/commands.md docs/plugins.md docs/reference/*.md
 	$(BIN)/python -m pytest -q docs README.md
 
 # The full counts that take longer than a coffee.
@@ -40,7 +40,7 @@ bench: $(STAMP)
 fix: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/cog -r -P docs/plugins.md docs/reference/*.md
+	$(BIN)/cog -r -P docs/commands.md docs/plugins.md docs/reference/*.md
 
 clean:
 	rm -rf $(VENV) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from words import Objects, json_text, setting_words, table
@@ -22,9 +22,12 @@ from middlewared.loader import find_plugins, in_start_order
 from middlewared.plugin import Method, Plugin
 from middlewared.schema import wire_default
 from middlewared.settings import PREFIX, Settings
+from middlewared_commands import CommandTable, Param
 from middlewared_jobs import JobFunction
 
 __all__ = [
+    "command_params",
+    "commands",
     "errors",
     "events",
     "excerpt",
@@ -235,6 +238,56 @@ def _fixed_default(key: str, field: Any) -> Any:
     if field.default is msgspec.NODEFAULT:
         raise ValueError(f"{key}: say its default in MACHINE_DEFAULTS")
     return field.default
+
+
+# Commands
+
+#: Keys of a command that are tables of their own.
+COMMAND_TABLES = {
+    "exit": "[table](#exit-codes)",
+    "progress": "array of [tables](#progress)",
+    "params": "object of [tables](#params)",
+    "secrets": "object of [tables](#secrets)",
+}
+
+
+def commands(kind: type[msgspec.Struct] = CommandTable) -> str:
+    """Describe the keys of a table of a command."""
+    rows = [
+        [
+            f"`{field.name}`",
+            COMMAND_TABLES.get(field.name) or setting_words(field.type),
+            "" if field.name in COMMAND_TABLES else _default(_empty_default(field)),
+            field.description,
+        ]
+        for field in fields_of(kind)
+    ]
+    return table(["key", "type", "default", "what it is"], rows)
+
+
+def _empty_default(field: Any) -> Any:
+    """Give a default; that of a struct or a mapping is made anew each time."""
+    if field.factory is not msgspec.NODEFAULT:
+        return field.factory()
+    return msgspec.UNSET if field.required else field.default
+
+
+def command_params() -> str:
+    """Describe the keys of params: each with the types that have it."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for kind in get_args(Param):
+        for field in fields_of(kind):
+            types, _ = found.setdefault(field.name, ([], field.description))
+            types.append(f"`{kind.__struct_config__.tag}`")
+    rows = [
+        [
+            f"`{name}`",
+            "all" if len(types) == len(get_args(Param)) else ", ".join(types),
+            what,
+        ]
+        for name, (types, what) in found.items()
+    ]
+    return table(["key", "of the types", "what it is"], rows)
 
 
 # Parts of the plugin guide

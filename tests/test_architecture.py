@@ -97,6 +97,21 @@ TOGETHER = {
         "middlewared_jobs.store",
         "middlewared_jobs.views",
     ),
+    # What the settings say, and how a command runs.
+    "plugins/commands/test_annotations.py": ("middlewared_commands.params",),
+    "plugins/commands/test_command.py": (
+        "middlewared_commands.mistakes",
+        "middlewared_commands.routes",
+    ),
+    "plugins/commands/test_environment.py": ("middlewared_commands.account",),
+    "plugins/commands/test_process.py": (
+        "middlewared_commands.launch",
+        "middlewared_commands.pump",
+    ),
+    "plugins/commands/test_run.py": (
+        "middlewared_commands.declaration",
+        "middlewared_commands.handler",
+    ),
     # The life of a job, as clients see it.
     "plugins/jobs/test_order.py": (
         "middlewared_jobs.announcer",

@@ -148,6 +148,37 @@ def test_tutorial(tmp_path: Path) -> None:
         assert console.stop() == 0
 
 
+#: Folders of the machine that the page on commands speaks of.
+PLACES = re.compile(r"(/etc/restic|/srv/backup|/home)\b")
+
+
+@pytest.mark.timeout(180)
+def test_commands(tmp_path: Path) -> None:
+    """The example of the commands works as shown, with a stand-in for its program.
+
+    Its folders are below that of the test, and so is the program.
+    """
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    page = tmp_path / "commands.md"
+    page.write_text(PLACES.sub(rf"{tmp_path}\1", text), encoding="utf-8")
+    program = tmp_path / "bin/restic"
+    program.parent.mkdir()
+    source = (ROOT / "tests/stand_in_restic.py").read_text(encoding="utf-8")
+    program.write_text(f"#!{sys.executable}\n{source}")
+    program.chmod(0o755)
+    for name in ("one", "two"):
+        (tmp_path / "home/ann" / name).mkdir(parents=True)
+        (tmp_path / "home/ann" / name / "file").write_text(name)
+    with Console(tmp_path) as console:
+        console.type('$ export PATH="$PWD/bin:$PATH"\n')
+        for kind, part, file in fences(page):
+            if file is not None:
+                (tmp_path / file).write_text(part)
+            elif kind == "console":
+                console.type(part)
+        assert console.stop() == 0
+
+
 # Frames
 
 
@@ -206,6 +237,7 @@ def test_frames_of_the_protocol(server_process: ServerProcess) -> None:
 def test_settings_files_load(name: str, tmp_path: Path) -> None:
     """Every settings file that a document shows is one that the server takes."""
     tables = {p.name: p.settings for p in find_plugins() if p.settings is not None}
+    builds = {p.name: p.build for p in find_plugins() if p.build is not None}
     for kind, text, _ in fences(ROOT / name):
         if kind != "toml" or "[project" in text:
             continue
@@ -215,6 +247,8 @@ def test_settings_files_load(name: str, tmp_path: Path) -> None:
         for table, values in settings.tables.items():
             if table in tables:
                 decode_table(values, tables[table], name=table)
+            elif table in builds:
+                builds[table](values)
 
 
 def anchors(path: Path) -> set[str]:

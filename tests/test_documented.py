@@ -26,8 +26,8 @@ DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md")])
 
-#: Variables of the command line and of tests, which are no settings.
-OTHER_VARIABLES = {"URL", "USER", "PASSWORD", "API_KEY", "TOKEN"}
+#: Variables of the command line and of what jobs start, which are no settings.
+OTHER_VARIABLES = {"URL", "USER", "PASSWORD", "API_KEY", "TOKEN", "CHILD_OF", "JOB_ID"}
 #: Names of the reference protocol that pages say are not served.
 NOT_SERVED = {"core.bulk", "core.download"}
 

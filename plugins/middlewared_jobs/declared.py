@@ -69,7 +69,7 @@ def description_of(spec: JobSpec, values: Sequence[Any]) -> str | None:
     if spec.description is None:
         return None
     try:
-        return spec.description.fill(values)
+        return spec.description.tell(values).strip()
     except Exception:
         logger.exception("the description of a job could not be made")
         return None

@@ -45,13 +45,17 @@ class Masker:
     def feed(self, data: bytes) -> bytes:
         """Mask a piece; what may be the beginning of a secret is kept back."""
         found, place, done = self._rest + data, 0, []
+        # Before the edge no secret can be cut, so a look from there is a look from 0.
+        edge = len(found) - self._longest + 1
+        held = self._begin_of_held(found, 0)
         while True:
-            held = self._begin_of_held(found, place)
             match = self._any.search(found, place)
             if match is None or match.start() >= held:
                 break
             done += [found[place : match.start()], MASK.encode()]
             place = match.end()
+            if place > edge:
+                held = self._begin_of_held(found, place)
         self._rest = found[held:]
         return b"".join([*done, found[place:held]])
 

@@ -75,9 +75,33 @@ class Template:
         """Put the params in; those not given have their defaults."""
         if self._constant:
             return self.text.format()
+        return self.text.format(**self._named(values))
+
+    def tell(self, values: Sequence[Any]) -> str:
+        """Put the params in for people: lists without brackets, nothing for None."""
+        return _TOLD.vformat(self.text, (), self._named(values))
+
+    def _named(self, values: Sequence[Any]) -> dict[str, Any]:
         named = dict(zip(self._names.names, self._names.defaults, strict=True))
-        named |= dict(zip(self._names.names, values, strict=False))
-        return self.text.format(**named)
+        return named | dict(zip(self._names.names, values, strict=False))
+
+
+class _Told(string.Formatter):
+    """Formats values as people say them, unless the template says how."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec:
+            return str(super().format_field(value, format_spec))
+        match value:
+            case None:
+                return ""
+            case list() | tuple() | set() | frozenset():
+                return ", ".join(self.format_field(item, "") for item in value)
+            case _:
+                return str(value)
+
+
+_TOLD = _Told()
 
 
 def _root(field: str) -> str:

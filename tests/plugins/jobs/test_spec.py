@@ -140,6 +140,24 @@ def test_templates_take_params(text: str, values: list[Any], filled: str) -> Non
     assert lock.fill(values) == filled
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([["/home", "/etc"], "x"], "Back up /home, /etc x <  x>"),
+        ([[]], "Back up   <None>"),
+        ([["a"], None], "Back up a  <None>"),
+    ],
+)
+def test_templates_for_people(values: list[Any], told: str) -> None:
+    """Lists have no brackets and what is not given is nothing, unless formatted."""
+
+    @job(description="Back up {folders} {tag} <{tag!s:>3}>")
+    async def body(job: Job, folders: list[str], tag: str | None = None) -> None: ...
+
+    assert body.spec.description is not None
+    assert body.spec.description.tell(values) == told
+
+
 def test_template_reaches_into_a_struct() -> None:
     """A template may name a member of a param."""
     spec = declared(optional, description="Scrub {plain.name}").spec
