@@ -10,7 +10,7 @@ import anyio.to_thread
 import argon2
 import msgspec
 
-__all__ = ["Hashing", "Verifier"]
+__all__ = ["ITERATIONS", "SALT_BYTES", "Hashing", "Verifier"]
 
 #: Fewer are refused by SCRAM clients of this protocol (protocol page, section 3).
 ITERATIONS = 50_000

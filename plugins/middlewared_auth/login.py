@@ -5,10 +5,12 @@ import logging
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from middlewared import CallError, Context, Credentials, Secret
 from middlewared.context import Session
 from middlewared_auth.declaration import AuthSettings, plugin
+from middlewared_auth.exchange import Exchanges
 from middlewared_auth.live import LiveSessions
 from middlewared_auth.profile import UserInfo, describe_user
 from middlewared_auth.proving import Proof, prove_key, prove_password, prove_token
@@ -19,7 +21,10 @@ __all__ = ["MECHANISMS"]
 
 logger = logging.getLogger(__name__)
 
-MECHANISMS = ("API_KEY_PLAIN", "TOKEN_PLAIN", "PASSWORD_PLAIN")
+MECHANISMS = ("API_KEY_PLAIN", "TOKEN_PLAIN", "PASSWORD_PLAIN", "SCRAM")
+
+
+ScramAnswer = Literal["SERVER_FIRST_RESPONSE", "SERVER_FINAL_RESPONSE"]
 
 
 class LoginOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,23 +80,61 @@ class TokenPlain(
     login_options: LoginOptions = LoginOptions()
 
 
+class Scram(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="mechanism",
+    tag="SCRAM",
+    forbid_unknown_fields=True,
+):
+    """One of the two messages of a login with an API key that is never sent.
+
+    Attributes:
+        scram_type: which message it is.
+        rfc_str: the message, as RFC 5802 says; the hash is SHA-512 and the name is
+            ``<username>:<id of the key>``.
+        login_options: of the final message.
+    """
+
+    scram_type: Literal["CLIENT_FIRST_MESSAGE", "CLIENT_FINAL_MESSAGE"]
+    rfc_str: str
+    login_options: LoginOptions = LoginOptions()
+
+
+class OtpToken(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="mechanism",
+    tag="OTP_TOKEN",
+    forbid_unknown_fields=True,
+):
+    """A second factor, which this server never asks for."""
+
+    otp_token: Secret[str]
+    login_options: LoginOptions = LoginOptions()
+
+
 class LoginAnswer(msgspec.Struct, frozen=True):
     """What became of a login.
 
     Attributes:
-        response_type: SUCCESS; AUTH_ERR, wrong; EXPIRED, right but the time of the key,
-            the password or the account is over; DENIED, right but the account is
-            locked.
+        response_type: SUCCESS; SCRAM_RESPONSE, the next message of SCRAM; AUTH_ERR,
+            wrong; EXPIRED, right but the time of the key, the password or the account
+            is over; DENIED, right but the account is locked.
         user_info: what ``auth.me`` says; of a success, if asked for, else null.
         authenticator: LEVEL_1: one factor; of a success.
         reconnect_token: of a success, if asked for, else null.
+        scram_type: which message of SCRAM it is; the final one is a success.
+        rfc_str: the message.
     """
 
     # What has no value is left out: a refusal has its type alone.
-    response_type: Literal["SUCCESS", "AUTH_ERR", "EXPIRED", "DENIED"]
+    response_type: Literal["SUCCESS", "SCRAM_RESPONSE", "AUTH_ERR", "EXPIRED", "DENIED"]
     user_info: UserInfo | msgspec.UnsetType | None = msgspec.UNSET
     authenticator: Literal["LEVEL_1"] | msgspec.UnsetType = msgspec.UNSET
     reconnect_token: Secret[str] | msgspec.UnsetType | None = msgspec.UNSET
+    scram_type: ScramAnswer | msgspec.UnsetType = msgspec.UNSET
+    rfc_str: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def _session(ctx: Context) -> Session:
@@ -124,6 +167,28 @@ async def _with_token(ctx: Context, token: str) -> Proof:
     return _enter(ctx, await prove_token(ctx, _session(ctx).origin, token))
 
 
+async def _with_scram(ctx: Context, message: Scram) -> LoginAnswer:
+    session, exchanges = _session(ctx), ctx.get(Exchanges)
+    if message.scram_type == "CLIENT_FIRST_MESSAGE":
+        answer = exchanges.begin(ctx, session, message.rfc_str)
+        return LoginAnswer(
+            response_type="SCRAM_RESPONSE",
+            scram_type="SERVER_FIRST_RESPONSE",
+            rfc_str=answer,
+            user_info=None,
+        )
+    proof, answer = await exchanges.finish(ctx, session, message.rfc_str)
+    success = _answer(ctx, _enter(ctx, proof), message.login_options)
+    if not isinstance(proof, Credentials):
+        return success
+    return replace(
+        success,
+        response_type="SCRAM_RESPONSE",
+        scram_type="SERVER_FINAL_RESPONSE",
+        rfc_str=answer,
+    )
+
+
 def _answer(ctx: Context, proof: Proof, options: LoginOptions) -> LoginAnswer:
     if not isinstance(proof, Credentials):
         return LoginAnswer(proof)
@@ -150,13 +215,18 @@ async def mechanism_choices(ctx: Context) -> list[str]:
 
 @plugin.method(public=True, read_only=True)
 async def login_ex(
-    ctx: Context, login_data: PasswordPlain | ApiKeyPlain | TokenPlain
+    ctx: Context,
+    login_data: PasswordPlain | ApiKeyPlain | TokenPlain | Scram | OtpToken,
 ) -> LoginAnswer:
     """Log this connection in; it replaces an earlier login.
 
     Wrong credentials are an answer, not an error. Past the limit on failures the error
-    is EBUSY.
+    is EBUSY. SCRAM takes two calls on one connection, within a minute.
     """
+    if isinstance(login_data, Scram):
+        return await _with_scram(ctx, login_data)
+    if isinstance(login_data, OtpToken):
+        raise CallError("OTP_TOKEN: no authentication in progress", errno.EINVAL)
     if isinstance(login_data, PasswordPlain):
         secret = login_data.password.get()
         proof = await _with_password(ctx, login_data.username, secret)
@@ -166,6 +236,12 @@ async def login_ex(
     else:
         proof = await _with_token(ctx, login_data.token.get())
     return _answer(ctx, proof, login_data.login_options)
+
+
+@plugin.method(public=True, read_only=True)
+async def login_ex_continue(ctx: Context, login_data: Scram | OtpToken) -> LoginAnswer:
+    """Go on with a login that ``auth.login_ex`` has begun, which takes this as well."""
+    return await login_ex(ctx, login_data)
 
 
 @plugin.method(public=True, read_only=True)

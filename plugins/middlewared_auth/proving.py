@@ -27,6 +27,7 @@ __all__ = [
     "prove_key",
     "prove_password",
     "prove_token",
+    "refuse",
     "right_password",
 ]
 
@@ -55,10 +56,10 @@ async def prove_password(
     account = await right_password(ctx, username, password)
     if account is None:
         known = ctx.get(Accounts).find(username)
-        return await _refuse(ctx, origin, "AUTH_ERR", "a password", known)
+        return await refuse(ctx, origin, "AUTH_ERR", "a password", known)
     ctx.get(Lockouts).forgive(username)
     if ctx.get(Identities).password_expired(account):
-        return await _refuse(ctx, origin, "EXPIRED", "an expired password", account)
+        return await refuse(ctx, origin, "EXPIRED", "an expired password", account)
     return await _admit(ctx, origin, attempt, account, None)
 
 
@@ -99,7 +100,7 @@ async def prove_key(
         or account is None
         or username not in (None, account.username)
     ):
-        return await _refuse(ctx, origin, "AUTH_ERR", "an API key", account)
+        return await refuse(ctx, origin, "AUTH_ERR", "an API key", account)
     return await admit_key(ctx, origin, attempt, account, key)
 
 
@@ -108,7 +109,7 @@ async def admit_key(
 ) -> Proof:
     """Let somebody in who has proved to know a key, unless its time is over."""
     if ctx.get(Identities).key_expired(key):
-        return await _refuse(ctx, origin, "EXPIRED", "an expired API key", account)
+        return await refuse(ctx, origin, "EXPIRED", "an expired API key", account)
     return await _admit(ctx, origin, attempt, account, key.id)
 
 
@@ -122,7 +123,7 @@ async def prove_token(ctx: Context, origin: Origin, token: str) -> Proof:
     if credentials is not None:
         return credentials
     ctx.get(LoginLimits).begin(origin)
-    return await _refuse(ctx, origin, "AUTH_ERR", "a token", None)
+    return await refuse(ctx, origin, "AUTH_ERR", "a token", None)
 
 
 async def _admit(
@@ -139,13 +140,14 @@ async def _admit(
         attempt.refund()
         return credentials
     if identities.account_expired(account):
-        return await _refuse(ctx, origin, "EXPIRED", "an expired account", account)
-    return await _refuse(ctx, origin, "DENIED", "a locked account", account)
+        return await refuse(ctx, origin, "EXPIRED", "an expired account", account)
+    return await refuse(ctx, origin, "DENIED", "a locked account", account)
 
 
-async def _refuse(
+async def refuse(
     ctx: Context, origin: Origin, refusal: Refusal, how: str, account: Account | None
 ) -> Refusal:
+    """Log a login that failed, and let it take its time."""
     # Only names of accounts: people type passwords into the field for the name.
     name = "nobody known" if account is None else repr(account.username)
     where = origin_name(origin)

@@ -1,5 +1,6 @@
 """What the plugin runs while the server runs."""
 
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from middlewared.context import Announcements
 from middlewared.sessions import Sessions
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import AuthSettings, plugin
+from middlewared_auth.exchange import Exchanges
 from middlewared_auth.first import first_admin, make_link, nobody_can_log_in
 from middlewared_auth.hashing import Hashing
 from middlewared_auth.identity import Identities
@@ -33,10 +35,11 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     privileges = Privileges(accounts, ctx.database, ctx.clock)
     keys = ApiKeys(ctx.database, ctx.clock)
     identities = Identities(accounts, keys, settings, ctx.clock)
+    key = read_key(ctx.settings.data_path / "token.key")
     tokens = Tokens(
         accounts=accounts,
         identities=identities,
-        signer=Signer(read_key(ctx.settings.data_path / "token.key")),
+        signer=Signer(key),
         database=ctx.database,
         clock=ctx.clock,
         limit=settings.max_tokens,
@@ -61,6 +64,8 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     services.provide(Tokens, tokens)
     services.provide(LiveSessions, live)
     services.provide(Hashing, Hashing())
+    secret = hmac.digest(key, b"salts of SCRAM", "sha512")
+    services.provide(Exchanges, Exchanges(secret))
     services.provide(LoginLimits, LoginLimits(ctx.settings.login_attempts, ctx.clock))
     lockouts = Lockouts(
         settings.lockout_failures,

@@ -4,15 +4,24 @@ It is in no registry; docs/interop.md says how to install it beside. Without it 
 tests are deselected, and the run ends with a line that says so.
 """
 
+import base64
 import concurrent.futures
+import contextlib
+import hashlib
+import hmac
+import io
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Pair, make_pair
 from server_process import ADMIN_PASSWORD, ServerProcess
 
 pytestmark = [pytest.mark.truenas, pytest.mark.timeout(240)]
@@ -188,6 +197,244 @@ def test_many_jobs_are_never_confused(client: Any) -> None:
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         results = list(pool.map(run, range(JOBS)))
     assert results == [f"value {number}" for number in range(JOBS)]
+
+
+# Logging in with an API key.
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Make the certificate of the server with TLS."""
+    return make_pair(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def secure(
+    tmp_path_factory: pytest.TempPathFactory, pair: Pair
+) -> Iterator[ServerProcess]:
+    """Run the real program with TLS once for the tests that need it."""
+    folder = tmp_path_factory.mktemp("secure")
+    with ServerProcess(folder / "data", arguments=pair.arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(secure: ServerProcess) -> str:
+    """Make a key of the administrator on the server with TLS."""
+    return new_key(secure)
+
+
+def new_key(server: ServerProcess) -> str:
+    """Make a key of the administrator."""
+    return server.command("key", "add", "admin", "interop").stdout.strip()
+
+
+def log_in(address: str, key: str, **options: Any) -> Any:
+    """Log in with a key and say how the server sees it."""
+    from truenas_api_client import Client  # noqa: PLC0415 - where it is installed
+
+    with Client(address, verify_ssl=False) as connected:
+        connected.login_with_api_key("admin", key, **options)
+        (login,) = connected.call("auth.sessions", [["current", "=", True]])
+        return login
+
+
+def test_key_is_proved_over_tls(secure: ServerProcess, key: str) -> None:
+    """SCRAM bound to the certificate, which is what the client does by default."""
+    login = log_in(secure.ws_url, key)
+    assert (login["credentials"], login["secure_transport"]) == ("API_KEY", True)
+    number = int(key.partition("-")[0])
+    assert login["credentials_data"]["api_key"] == number
+
+
+@pytest.mark.parametrize("options", [{"channel_binding": False}, {"plain": True}])
+def test_key_logs_in_in_other_ways(
+    secure: ServerProcess, key: str, options: dict[str, Any]
+) -> None:
+    """SCRAM that is not bound, and the key itself."""
+    from truenas_api_client.auth_api_key import APIKeyAuthMech  # noqa: PLC0415 - where it is installed
+
+    if "plain" in options:
+        options = {"auth_mechanism": APIKeyAuthMech.PLAIN}
+    assert log_in(secure.ws_url, key, **options)["credentials"] == "API_KEY"
+
+
+def test_keys_from_files_and_computed_ahead(
+    secure: ServerProcess, key: str, tmp_path: Path
+) -> None:
+    """A key may be in a file, as it is or as what SCRAM makes of it."""
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps({"raw_key": key}))
+    assert log_in(secure.ws_url, str(file))["credentials"] == "API_KEY"
+    number, _, secret = key.partition("-")
+    database = sqlite3.connect(secure.data_dir / "middlewared.db")
+    with contextlib.closing(database):
+        (salt, iterations), *_ = database.execute(
+            "SELECT salt, iterations FROM api_keys WHERE id = ?", (number,)
+        )
+    salted = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha512")
+    keys = {
+        "client_key": client_key,
+        "stored_key": hashlib.sha512(client_key).digest(),
+        "server_key": hmac.digest(salted, b"Server Key", "sha512"),
+    }
+    encoded = {name: base64.b64encode(value).decode() for name, value in keys.items()}
+    file.write_text(json.dumps({"api_key_id": int(number), **encoded}))
+    assert log_in(secure.ws_url, str(file))["credentials"] == "API_KEY"
+
+
+def test_wrong_keys_are_refused(secure: ServerProcess, key: str) -> None:
+    """Another secret, another key's id and another user are all the same error."""
+    with pytest.raises(ValueError, match="Failed to authenticate with API key"):
+        log_in(secure.ws_url, key[:-1] + ("a" if key[-1] != "a" else "b"))
+    with pytest.raises(ValueError, match="Failed to authenticate with API key"):
+        log_in(secure.ws_url, f"99-{key.partition('-')[2]}")
+
+
+def test_key_is_proved_on_the_unix_socket(server: ServerProcess) -> None:
+    """Where there is no certificate to bind to, and no need."""
+    login = log_in(f"ws+unix://{server.socket_path}", new_key(server))
+    assert (login["credentials"], login["internal"]) == ("API_KEY", True)
+
+
+def test_without_tls_the_client_asks_for_consent(server: ServerProcess) -> None:
+    """It does not log in on a plain connection unless told not to bind."""
+    key = new_key(server)
+    with pytest.raises(ValueError, match="channel binding is required"):
+        log_in(server.ws_url, key)
+    assert log_in(server.ws_url, key, channel_binding=False)["credentials"] == "API_KEY"
+
+
+def test_a_token_logs_in(client: Any, server: ServerProcess) -> None:
+    """A token of auth.generate_token is a login of its own."""
+    from truenas_api_client import Client  # noqa: PLC0415 - where it is installed
+
+    token = client.call("auth.generate_token", 60)
+    with Client(server.ws_url) as other:
+        answer = other.call(
+            "auth.login_ex", {"mechanism": "TOKEN_PLAIN", "token": token}
+        )
+        assert answer["response_type"] == "SUCCESS"
+        assert answer["user_info"]["privilege"]["roles"] == {"FULL_ADMIN"}
+        assert other.call("auth.logout") is True
+
+
+# Its command line.
+
+
+class Midclt:
+    """Runs ``midclt`` in this process.
+
+    Attributes:
+        code: exit code of the last run.
+        out: what it printed.
+        err: what it printed on standard error.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self.code: Any = 0
+        self.out = self.err = ""
+
+    def __call__(self, *words: str) -> str:
+        """Run it; give what it printed, without the space around."""
+        from truenas_api_client import main  # noqa: PLC0415 - where it is installed
+
+        self._monkeypatch.setattr(sys, "argv", ["midclt", *words])
+        self.code = 0
+        try:
+            main()
+        except SystemExit as exc:
+            self.code = exc.code or 0
+        self.out, self.err = self._capsys.readouterr()
+        return self.out.strip()
+
+
+@pytest.fixture
+def midclt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Midclt:
+    return Midclt(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-channel-binding",), ("--plain",)])
+def test_midclt_logs_in_with_a_key(
+    midclt: Midclt, secure: ServerProcess, key: str, options: tuple[str, ...]
+) -> None:
+    """With -K over wss, in each of its ways."""
+    words = ("-u", secure.ws_url, "--insecure", "-U", "admin", "-K", key, *options)
+    assert midclt(*words, "call", "demo.noop", "3", "-j").endswith("3")
+    me = json.loads(midclt(*words, "call", "auth.me"))
+    assert (me["pw_name"], midclt.code) == ("admin", 0)
+
+
+def test_midclt_says_why_it_cannot_log_in(
+    midclt: Midclt, server: ServerProcess, secure: ServerProcess, key: str
+) -> None:
+    """A failed login ends with code 0, as in every release of it."""
+    words = ("-u", secure.ws_url, "--insecure", "-U", "admin", "-K", f"{key}x")
+    assert midclt(*words, "call", "auth.me").startswith("Failed to login:")
+    plain = ("-u", server.ws_url, "-U", "admin", "-K", key)
+    printed = midclt(*plain, "call", "auth.me")
+    assert "channel binding is required" in printed
+    assert midclt.code == 0
+    midclt("-u", secure.ws_url, "call", "core.ping")
+    assert (midclt.code, "verification failed" in midclt.err) == (1, True)
+    midclt("-u", "ws://127.0.0.1:1/api/current", "call", "core.ping")
+    assert (midclt.code, "Daemon not running?" in midclt.err) == (1, True)
+
+
+def test_midclt_prints_results_and_errors(
+    midclt: Midclt, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers and texts bare, all else as JSON; errors with their details."""
+    words = ("-u", server.ws_url, "-U", "admin", "-P", ADMIN_PASSWORD, "call")
+    assert midclt("-u", server.ws_url, "ping") == "pong"
+    assert midclt(*words, "demo.noop", "1").isdecimal()
+    assert midclt(*words, "-j", "demo.noop", "text").endswith("text")
+    assert midclt(*words, "-j", "demo.noop", '{"answer": 42}').endswith(
+        '{"answer": 42}'
+    )
+    described = midclt(*words, "-j", "-jp", "description", "demo.sleep", "0.3", "3")
+    assert float(described) >= 0.3
+    assert "step" in midclt.err
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"from": "stdin"}'))
+    assert midclt(*words, "-j", "demo.noop", "-").endswith('{"from": "stdin"}')
+    midclt(*words, "-j", "demo.fail", "no luck")
+    assert (midclt.code, "no luck" in midclt.err) == (1, True)
+    midclt(*words, "demo.sleep", "long")
+    assert (midclt.code, "seconds" in midclt.err) == (1, True)
+    midclt(*words, "-q", "core.job_abort", "999999")
+    assert (midclt.code, midclt.err) == (1, "")
+
+
+def test_midclt_prints_events(
+    midclt: Midclt, server: ServerProcess, client: Any
+) -> None:
+    """Each notification's params, until there were enough or the time is over."""
+    words = ("-u", f"ws+unix://{server.socket_path}", "subscribe")
+    enough = threading.Event()
+
+    def work() -> None:
+        while not enough.wait(0.05):
+            client.call("demo.noop", 1)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    printed = midclt(*words, "-n", "1", "-t", "20", "core.get_jobs")
+    enough.set()
+    worker.join()
+    seen = json.loads(printed.splitlines()[0])
+    assert (seen["collection"], seen["fields"]["method"]) == (
+        "core.get_jobs",
+        "demo.noop",
+    )
+    midclt(*words, "-n", "1", "-t", "1", "nothing.happens")
+    assert midclt.code == 1
 
 
 def test_its_command_line_runs_a_job(server: ServerProcess) -> None:

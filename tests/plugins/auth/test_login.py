@@ -39,9 +39,19 @@ async def test_mechanisms_are_those_that_work(world: Any) -> None:
         "API_KEY_PLAIN",
         "TOKEN_PLAIN",
         "PASSWORD_PLAIN",
+        "SCRAM",
     ]
-    with pytest.raises(ValidationErrors, match="SCRAM"):
-        await session.context.call("auth.login_ex", {"mechanism": "SCRAM"})
+    with pytest.raises(ValidationErrors, match="OTHER"):
+        await session.context.call("auth.login_ex", {"mechanism": "OTHER"})
+
+
+@pytest.mark.parametrize("method", ["auth.login_ex", "auth.login_ex_continue"])
+async def test_no_second_factor_is_asked_for(world: Any, method: str) -> None:
+    """A second factor has nothing to continue."""
+    data = {"mechanism": "OTP_TOKEN", "otp_token": "123456"}
+    with pytest.raises(CallError, match="no authentication in progress") as info:
+        await world.connect().context.call(method, data)
+    assert info.value.errno == errno.EINVAL
 
 
 async def test_password_logs_in(world: Any) -> None:
