@@ -173,6 +173,7 @@ class App:
             await context.get(Startup).run()
             http = build_http(registry, self.settings, context.get(Proxies))
             server = Server(self.services, context.get(Dispatcher), http, tls)
+            self.services.provide(Server, server)
             async with server.listening():
                 try:
                     yield server

@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from middlewared.access import Origin
 from middlewared.events import Event, Subscriber
+from middlewared.figures import Traffic
 from middlewared.sendqueue import Importance, SendQueue
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
@@ -59,6 +60,7 @@ class Gate(Protocol):
     settings: Settings
     handler: Handler
     loop: asyncio.AbstractEventLoop
+    traffic: Traffic
 
     def admit(self, request: Request, origin: Origin) -> tuple[int, str] | None:
         """Say with which status and text an upgrade is refused, None to let it in."""
@@ -117,6 +119,7 @@ class Connection(asyncio.Protocol):
         self.gate: Gate = app_state["gate"]
         settings = self.gate.settings
         self._loop = self.gate.loop
+        self._traffic = self.gate.traffic
         self._ws = _Protocol()
         self._queue = SendQueue(settings.send_queue_limit)
         self._received: deque[Any] = deque()
@@ -148,6 +151,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came and start what it asks for; never waits."""
         self._heard_at = self._loop.time()
+        self._traffic.received += len(data)
         self._ws.receive_data(data)
         self._received.extend(self._ws.events_received())
         if not self._handling:
@@ -162,6 +166,7 @@ class Connection(asyncio.Protocol):
         """Forget everything about the client; its jobs go on."""
         self._received.clear()
         self._queue.clear()
+        self._traffic.conflated += self._queue.conflated
         self._writable.set()
         if self.session is not None:
             self.session.close()
@@ -185,10 +190,12 @@ class Connection(asyncio.Protocol):
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         """Queue an event; the first progress gives way when the client is behind."""
+        self._traffic.events += 1
         self._put(event.frame_for(subscriber), event.key, event.importance)
 
     def send_as(self, event: Event, subscriber: Subscriber, key: Hashable) -> None:
         """Queue an event with a key of its own, for it to give way by."""
+        self._traffic.events += 1
         self._put(event.frame_for(subscriber), key, event.importance)
 
     async def wait_writable(self) -> None:
@@ -200,6 +207,11 @@ class Connection(asyncio.Protocol):
         """Bytes that wait for the client, ours and the transport's."""
         buffered = self._transport.get_write_buffer_size() if self._transport else 0
         return self._queue.size + buffered
+
+    @property
+    def conflated(self) -> int:
+        """Frames that gave way to newer ones so far."""
+        return self._queue.conflated
 
     def identify(self, *, anonymous: bool) -> None:
         """Set the message size for a client that is known, or not."""
@@ -224,9 +236,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         self._begin_closing()
 
-    def abort(self, why: str) -> None:
-        """Disconnect at once, without a handshake."""
+    def abort(self, why: str, reason: str) -> None:
+        """Disconnect at once, without a handshake.
+
+        Args:
+            why: for the log.
+            reason: one of few words, for the figures.
+        """
         if self._transport is not None and not self._transport.is_closing():
+            aborted = self._traffic.aborted
+            aborted[reason] = aborted.get(reason, 0) + 1
             logger.warning(
                 "disconnected %s: %s", self.origin.address or "unix socket", why
             )
@@ -245,10 +264,10 @@ class Connection(asyncio.Protocol):
         self._note_progress(now)
         moved_at = max(self._taken_at, self._waiting_since)
         if self.backlog and now - moved_at > settings.send_stall:
-            self.abort(f"it took no byte for {settings.send_stall:g} s")
+            self.abort(f"it took no byte for {settings.send_stall:g} s", "stalled")
         elif self._closing_at is not None:
             if now - max(self._closing_at, self._taken_at) > settings.close_timeout:
-                self.abort("it did not answer the closing handshake")
+                self.abort("it did not answer the closing handshake", "closing")
         elif self._ws.state is State.OPEN:
             self._keep_alive(now)
 
@@ -265,7 +284,7 @@ class Connection(asyncio.Protocol):
             # The ping stands behind what a slow client still takes.
             self._pinged_at = max(self._pinged_at, self._taken_at)
         if now - self._pinged_at > settings.ping_timeout:
-            self.abort("no sign of life")
+            self.abort("no sign of life", "silent")
 
     def _note_progress(self, now: float) -> None:
         """Note whether the client took bytes since the last look.
@@ -404,7 +423,10 @@ class Connection(asyncio.Protocol):
         behind = self._paused or key is PONG
         self._queue.put(frame, key=key, importance=importance, behind=behind)
         if self._queue.overflown:
-            self.abort(f"more than {self.gate.settings.send_queue_limit} bytes wait")
+            self.abort(
+                f"more than {self.gate.settings.send_queue_limit} bytes wait",
+                "queue_full",
+            )
         elif not self._flushing and not self._paused:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -417,6 +439,7 @@ class Connection(asyncio.Protocol):
         while self._queue and not self._paused:
             data = self._queue.take(WRITE_SIZE)
             self._written += len(data)
+            self._traffic.sent += len(data)
             transport.write(data)
         if not self._paused:
             self._writable.set()

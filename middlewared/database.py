@@ -17,6 +17,7 @@ import anyio.lowlevel
 import msgspec
 
 from middlewared.errors import StoreError
+from middlewared.figures import Histogram
 
 __all__ = ["Database", "Done", "Statement", "Write", "renew_epoch"]
 
@@ -32,6 +33,9 @@ MAX_GROUP = 512
 #: Seconds that listeners of commits may take before others have their turn.
 SLICE_SECONDS = 0.002
 BUSY_SECONDS = 5.0
+#: Seconds of a commit, and writes in one, as they are counted.
+COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+GROUP_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}",
@@ -88,6 +92,8 @@ class Database:
     Attributes:
         path: the file.
         epoch: names the database; it changes when a backup is restored.
+        commits: seconds that transactions took.
+        groups: writes that were committed together.
     """
 
     def __init__(
@@ -106,6 +112,8 @@ class Database:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self.commits = Histogram(COMMIT_BOUNDS)
+        self.groups = Histogram(GROUP_BOUNDS)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -250,6 +258,7 @@ class Database:
 
     async def _commit(self, group: list[Write]) -> None:
         """Commit a group as one transaction; apart, when one of them breaks it."""
+        began = time.perf_counter()
         try:
             await self._transaction(group)
         except (sqlite3.Error, ValueError, OverflowError) as exc:
@@ -267,6 +276,8 @@ class Database:
             logger.log(logging.DEBUG if reason is exc else logging.ERROR, "%s", reason)
             await _report(group, reason)
         else:
+            self.commits.observe(time.perf_counter() - began)
+            self.groups.observe(len(group))
             await _report(group, None)
 
     async def _transaction(self, group: list[Write]) -> None:

@@ -25,6 +25,7 @@ from middlewared.errors import (
     RpcError,
     TooManyCalls,
 )
+from middlewared.figures import CallFigures
 from middlewared.plugin import Executor, Method
 from middlewared.registry import Registry
 from middlewared.session import ClientSession
@@ -39,6 +40,13 @@ Respond = Callable[[bytes], None]
 
 #: Elements of a batch that are started in one tick of the loop.
 BATCH_SLICE = 64
+#: Why a request never comes to a method, by the code of the error.
+REFUSALS = {
+    ParseError.code: "parse_error",
+    InvalidRequest.code: "invalid_request",
+    MethodNotFound.code: "method_not_found",
+    TooManyCalls.code: "too_many",
+}
 
 
 class Call:
@@ -53,6 +61,7 @@ class Call:
     """
 
     __slots__ = (
+        "_figures",
         "_limit",
         "_respond",
         "context",
@@ -73,6 +82,7 @@ class Call:
         session: ClientSession | None = None,
         respond: Respond | None = None,
         limit: int = 0,
+        figures: CallFigures | None = None,
     ) -> None:
         self.method = method
         self.values = values
@@ -82,6 +92,7 @@ class Call:
         self.legacy_jobs = session is not None and session.options.legacy_jobs
         self._respond = respond
         self._limit = limit
+        self._figures = figures
 
     @property
     def credentials(self) -> Credentials | None:
@@ -112,11 +123,16 @@ class Call:
                     errno.EMSGSIZE,
                 )
             )
-        elif self._respond is not None:
+            return
+        if self._figures is not None:
+            self._figures.ok += 1
+        if self._respond is not None:
             self._respond(jsonrpc.render_result(result, self.id))
 
     def fail(self, exc: BaseException) -> None:
         """Answer with an error; once. Full admins get the traceback."""
+        if self._figures is not None:
+            self._figures.fail(exc)
         if self._respond is None:
             return
         who = self.context.credentials
@@ -132,16 +148,21 @@ class Call:
 class _Target:
     """A method as one session may call it; binds params for `jsonrpc.describe`."""
 
-    __slots__ = ("context", "method")
+    __slots__ = ("context", "figures", "method")
 
-    def __init__(self, method: Method, context: Context) -> None:
+    def __init__(self, method: Method, context: Context, figures: CallFigures) -> None:
         self.method = method
         self.context = context
+        self.figures = figures
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> list[Any]:
         """Check the caller's rights, then the params."""
-        self.method.access.check(self.context.credentials)
-        return self.method.params.bind(args, named)
+        try:
+            self.method.access.check(self.context.credentials)
+            return self.method.params.bind(args, named)
+        except CallError as exc:
+            self.figures.fail(exc)
+            raise
 
 
 def _join(answers: list[bytes]) -> bytes:
@@ -219,6 +240,9 @@ class Dispatcher:
 
     Handlers run by their `Executor`. A request is answered exactly once, a
     notification never. The reader of a connection calls `receive`, which never waits.
+
+    Attributes:
+        refused: requests that never came to a method, by the reason.
     """
 
     def __init__(self, services: Services) -> None:
@@ -229,6 +253,7 @@ class Dispatcher:
         self._threads = anyio.CapacityLimiter(settings.sync_threads)
         self._max_calls = settings.max_calls
         self._max_undispatched = settings.max_undispatched
+        self.refused = dict.fromkeys(REFUSALS.values(), 0)
         self._max_answer = settings.send_queue_limit // 2
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
@@ -269,6 +294,7 @@ class Dispatcher:
         try:
             elements = jsonrpc.split_batch(raw)
         except (ParseError, InvalidRequest) as exc:
+            self._count_refused(exc)
             respond(jsonrpc.render_error(exc, b"", with_trace=False))
             return
         if session.undispatched + len(raw) > self._max_undispatched:
@@ -282,6 +308,7 @@ class Dispatcher:
             f"Maximum size of waiting requests ({self._max_undispatched} bytes) "
             "has exceeded"
         )
+        self.refused[REFUSALS[exc.code]] += len(elements)
         numbers = [jsonrpc.read_id(bytes(element)) for element in elements]
         return _join(
             [
@@ -329,6 +356,7 @@ class Dispatcher:
             return bool(description.id)
         if description.error is None:
             return False
+        self._count_refused(description.error)
         credentials = session.credentials
         full = credentials is not None and credentials.full_admin
         respond(
@@ -338,7 +366,15 @@ class Dispatcher:
 
     def _find(self, context: Context, name: str) -> _Target | None:
         method = self._registry.methods.get(name)
-        return None if method is None else _Target(method, context)
+        if method is None:
+            return None
+        return _Target(method, context, self._registry.figures[name])
+
+    def _count_refused(self, exc: RpcError) -> None:
+        """Count what never came to a method; what its params say is counted there."""
+        reason = REFUSALS.get(exc.code)
+        if reason is not None:
+            self.refused[reason] += 1
 
     def _begin(
         self,
@@ -349,11 +385,13 @@ class Dispatcher:
         respond: Respond,
         batched: bool,
     ) -> None:
+        figures = self._registry.figures[method.name]
         holds_slot = method.executor in (Executor.ASYNC, Executor.THREAD)
         if holds_slot and not batched and session.calls >= self._max_calls:
             exc = TooManyCalls(
                 f"Maximum number of concurrent calls ({self._max_calls}) has exceeded"
             )
+            figures.fail(exc)
             if number:
                 respond(jsonrpc.render_error(exc, number, with_trace=False))
             return
@@ -365,6 +403,7 @@ class Dispatcher:
             session=session,
             respond=respond if number else None,
             limit=self._max_answer,
+            figures=figures,
         )
         if holds_slot:
             session.calls += 1

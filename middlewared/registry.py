@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from middlewared.errors import PluginError
+from middlewared.figures import CallFigures
 from middlewared.plugin import Method, Plugin
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class Registry:
     Attributes:
         plugins: in the order they start.
         methods: by full name.
+        figures: how the calls of each method ended, by the same names.
         runner: takes the deferred ones, None when no plugin does.
     """
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = tuple(plugins)
         self.methods: dict[str, Method] = {}
+        self.figures: dict[str, CallFigures] = {}
         self.runner: Runner | None = None
         for plugin in self.plugins:
             for name, method in plugin.methods.items():
@@ -41,6 +44,7 @@ class Registry:
                         f"{self.methods[name].where}"
                     )
                 self.methods[name] = method
+                self.figures[name] = CallFigures()
 
     @property
     def roles(self) -> frozenset[str]:

@@ -44,6 +44,7 @@ class SendQueue:
 
     Attributes:
         size: bytes waiting.
+        conflated: frames that gave way so far.
         overflown: the limit could not be kept.
     """
 
@@ -53,6 +54,7 @@ class SendQueue:
         "_limit",
         "_newest",
         "_tight",
+        "conflated",
         "overflown",
         "size",
     )
@@ -64,6 +66,7 @@ class SendQueue:
         self._dropped = 0
         self._tight = False
         self.size = 0
+        self.conflated = 0
         self.overflown = False
 
     def __bool__(self) -> bool:
@@ -136,6 +139,7 @@ class SendQueue:
         self.size -= len(entry.frame)
         entry.frame = b""
         self._dropped += 1
+        self.conflated += 1
 
     def _sweep(self) -> None:
         """Forget dropped entries: they take memory, though no bytes for the socket."""

@@ -27,6 +27,7 @@ from middlewared.connection import Connection, Handler
 from middlewared.context import Services
 from middlewared.datadir import note_socket
 from middlewared.errors import CallError, PortInUse, SettingsError, StartError
+from middlewared.figures import Traffic
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.peers import peer_credentials
 from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies, is_loopback
@@ -99,6 +100,7 @@ class Server:
         handler: takes the messages.
         loop: the event loop.
         connections: open WebSocket connections.
+        traffic: what went over them so far.
         port: the TCP port, once it listens.
         stopping: nothing new is accepted.
     """
@@ -114,6 +116,7 @@ class Server:
         self.handler = handler
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self.traffic = Traffic()
         self.port = 0
         self.stopping = False
         self._services = services
@@ -172,6 +175,7 @@ class Server:
     def open_session(self, connection: Connection, origin: Origin) -> ClientSession:
         """Make the session; the unix socket tells who its peer is."""
         self.connections.add(connection)
+        self.traffic.opened += 1
         session = ClientSession(self._services, connection, origin)
         self._services.get(Sessions).add(session)
         peer = peer_credentials(origin, self._services.get(Clock))  # type: ignore[type-abstract]  # by protocol
@@ -356,7 +360,7 @@ class Server:
 
     def _abort_all(self) -> None:
         for connection in list(self.connections):
-            connection.abort("the server stops")
+            connection.abort("the server stops", "stopping")
         for http in list(self._state.connections):
             transport = getattr(http, "transport", None)
             if transport is not None:

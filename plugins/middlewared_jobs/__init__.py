@@ -4,6 +4,7 @@ from middlewared_jobs.backoff import Backoff
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.declaration import plugin
 from middlewared_jobs.decorator import job
+from middlewared_jobs.figures import JobFigures, LiveJobs, count_live
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.masking import Masker
 from middlewared_jobs.notes import Exit, ItemError, StepRecord, TextMessage
@@ -26,11 +27,13 @@ __all__ = [
     "Job",
     "JobAborted",
     "JobFailed",
+    "JobFigures",
     "JobFunction",
     "JobOptions",
     "JobRecord",
     "JobSpec",
     "Jobs",
+    "LiveJobs",
     "Masker",
     "Phase",
     "ServerStopped",
@@ -41,6 +44,7 @@ __all__ = [
     "Submission",
     "TextMessage",
     "WorkerLost",
+    "count_live",
     "job",
     "plugin",
     "read_jobs",

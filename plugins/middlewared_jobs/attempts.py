@@ -320,6 +320,7 @@ class Attempts:
             answer()
         run.waiters.clear()
         run.ended.set_result(run.record)
+        self._roster.figures.note_end(run.record)
         if self._roster.leave(run):
             self._queue.release(run)
         if run.record.transient:

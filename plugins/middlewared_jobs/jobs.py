@@ -57,6 +57,7 @@ class Jobs:
     Attributes:
         history: queries over all jobs.
         live: unfinished jobs and listed transient ones, by id.
+        figures: how many ended, and how.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Jobs:
         self._ids = ids
         self._roster = Roster()
         self.live = self._roster.live
+        self.figures = self._roster.figures
         self.history = History(store, self._listed)
         self._ledger = Ledger(store, clock, context.get(Tasks))
         self._announcer = Announcer(context.get(EventBus), self._ledger, settings)

@@ -2,6 +2,7 @@
 
 import anyio
 
+from middlewared_jobs.figures import JobFigures
 from middlewared_jobs.run import Run
 
 __all__ = ["Roster"]
@@ -14,6 +15,7 @@ class Roster:
         live: unfinished jobs and listed transient ones, by id.
         running: those that hold a slot.
         helpers: those that only wait for others.
+        figures: how many ended, and how.
         keys: those that their caller chose a key for, by owner, method and key.
         stopping: nothing new is accepted or started; so it is before the first start.
     """
@@ -22,6 +24,7 @@ class Roster:
         self.live: dict[int, Run] = {}
         self.running: set[Run] = set()
         self.helpers: set[Run] = set()
+        self.figures = JobFigures()
         self.keys: dict[tuple[int | None, str, str], Run] = {}
         self.stopping = True
         self._idle = anyio.Event()

@@ -14,6 +14,8 @@ from middlewared import Credentials
 from middlewared.access import Authenticator
 from middlewared.authorization import authorize
 from middlewared.context import Services
+from middlewared.hosts import require_secure
+from middlewared.settings import Settings
 from middlewared_auth import Tokens
 
 __all__ = ["forget", "log_in", "reader_of", "remember"]
@@ -51,8 +53,9 @@ async def log_in(request: Request) -> Credentials | None:
 
     Raises:
         HTTPException: it is no form of ours.
-        CallError: EBUSY, too many failed.
+        CallError: EBUSY, too many failed; EPERM, it came over plain HTTP.
     """
+    require_secure(request.state.origin, _services(request).get(Settings))
     username, password = await _read_form(request)
     authenticator = _services(request).get(Authenticator)  # type: ignore[type-abstract]  # by protocol
     return await authenticator.by_password(username, password, request.state.origin)

@@ -1,5 +1,6 @@
 """The documents and the pages over HTTP."""
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -142,7 +143,8 @@ async def take_login(request: Request) -> Response:
     try:
         who = await log_in(request)
     except CallError as exc:
-        return _page("Log in", login_form(exc.text), None, status=429)
+        status = 429 if exc.errno == errno.EBUSY else 403
+        return _page("Log in", login_form(exc.text), None, status=status)
     if who is None:
         wrong = "The name or the password is wrong."
         return _page("Log in", login_form(wrong), None, status=403)

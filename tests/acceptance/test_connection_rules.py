@@ -265,6 +265,11 @@ async def test_client_that_never_reads_is_dropped_while_others_see_everything() 
         assert peak < BOUND
         with pytest.raises(EOFError):
             await stuck.read_exactly(1 << 30)
+        traffic = server.running.server.traffic
+        assert traffic.aborted == {"stalled": 1}
+        assert traffic.events == 2 * sent
+        assert 0 < traffic.conflated < sent
+        assert traffic.sent > sent * 1000
 
 
 async def test_client_that_never_reads_its_answers_is_dropped() -> None:
@@ -292,6 +297,7 @@ async def test_queue_over_its_limit_drops_the_client_at_once() -> None:
                 break
         assert len(server.connections) == 1
         assert peak < 600_000
+        assert server.running.server.traffic.aborted == {"queue_full": 1}
 
 
 async def read_slowly(client: WireClient, seconds: float) -> None:
@@ -458,6 +464,7 @@ async def test_client_that_answers_no_ping_is_dropped() -> None:
         assert time.monotonic() - start > 0.5
         with pytest.raises(EOFError):
             await client.read_exactly(1 << 20)
+        assert server.running.server.traffic.aborted == {"silent": 1}
 
 
 async def test_client_that_only_calls_is_never_pinged() -> None:

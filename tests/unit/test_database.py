@@ -177,6 +177,18 @@ class TestWrite:
         assert statements[-1] == "COMMIT"
         assert len(statements) == 102
 
+    async def test_commits_are_counted(self, database: Database) -> None:
+        """Each with its time and with the writes in it; refused ones are not."""
+        before = sum(database.commits.counts)
+        for number in range(3):
+            database.write([(INSERT, (number,))])
+        await database.wait_committed()
+        database.write([("INSERT INTO nowhere VALUES (1)", ())])
+        await database.wait_committed()
+        assert sum(database.commits.counts) == before + 1
+        assert database.groups.counts[2] == 1
+        assert 0 < database.commits.total < 60
+
     async def test_group_has_a_limit(self, database: Database) -> None:
         """A flood is committed in several groups, so that the first ones know soon."""
         statements = await traced(database)

@@ -483,3 +483,33 @@ async def test_inner_call_raises_what_was_wrong(world: World) -> None:
 async def test_inner_call_of_a_job_waits_for_its_end(world: World) -> None:
     """It gives the job's result, not its number."""
     assert await world.running.context.call("demo.noop", [1, 2]) == [1, 2]
+
+
+async def test_answers_are_counted(world: World) -> None:
+    """By method and outcome; what never comes to a method, by the reason."""
+    figures = world.dispatcher._registry.figures
+    at_once, soon = figures["wire.at_once"], figures["wire.soon"]
+    before = at_once.ok, soon.ok, dict(world.dispatcher.refused)
+    await world.ask("wire.at_once", 1)
+    world.send({"jsonrpc": "2.0", "method": "wire.at_once"})
+    await world.ask("wire.soon", 1)
+    await world.ask("wire.soon", 1, 2)
+    await world.ask("wire.rude")
+    await world.ask("wire.nothing")
+    world.send(b"{")
+    await world.outlet.next()
+    world.send(b"[]")
+    await world.outlet.next()
+    assert (at_once.ok, soon.ok) == (before[0] + 2, before[1] + 1)
+    assert soon.failed["invalid"] >= 1
+    assert figures["wire.rude"].failed["error"] >= 1
+    after = world.dispatcher.refused
+    grown = {name: after[name] - before[2][name] for name in after}
+    assert grown == {
+        "method_not_found": 1,
+        "parse_error": 1,
+        "invalid_request": 1,
+        "too_many": 0,
+    }
+    await world.running.context.call("wire.at_once", 1)
+    assert at_once.ok == before[0] + 2  # calls from inside are nobody's

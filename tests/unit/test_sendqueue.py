@@ -56,8 +56,10 @@ def test_progress_gives_way_only_when_the_client_is_behind() -> None:
     queue = SendQueue(ROOMY)
     queue.put(b"1", key="job", importance=NEWEST)
     queue.put(b"2", key="job", importance=NEWEST)
+    assert queue.conflated == 0
     queue.put(b"3", key="job", importance=NEWEST, behind=True)
     assert take_all(queue) == b"13"
+    assert queue.conflated == 1
 
 
 def test_progress_gives_way_to_a_final_move() -> None:

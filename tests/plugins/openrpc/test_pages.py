@@ -265,6 +265,26 @@ async def test_forms_of_other_sites(http: httpx.AsyncClient) -> None:
     assert COOKIE not in http.cookies
 
 
+async def test_logins_that_are_refused() -> None:
+    """Too many failures, and plain HTTP from elsewhere, are told on the form."""
+    kernel = {"login_attempts": 1, "trusted_proxies": ("127.0.0.1",)}
+    tables = {"auth": {"failure_delay": 0.0}}
+    async with running_world(kernel=kernel, tables=tables) as world:
+        await world.add_user("ann")
+        url = f"{world.server.url}/api/docs/login"
+        form = {"username": "ann", "password": PASSWORD}
+        async with httpx.AsyncClient() as http:
+            headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"}
+            answer = await http.post(url, data=form, headers=headers)
+            assert answer.status_code == 403
+            assert "Logins over plain HTTP are refused" in answer.text
+            await http.post(url, data={**form, "password": "no"})
+            answer = await http.post(url, data={**form, "password": "no"})
+            assert answer.status_code == 429
+            assert "Rate Limit Exceeded" in answer.text
+            assert COOKIE not in http.cookies
+
+
 async def test_headers_of_programs(http: httpx.AsyncClient, world: World) -> None:
     """A program proves itself by a header, at both addresses of a document."""
     keys = world.server.context.call
