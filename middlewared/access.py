@@ -98,8 +98,8 @@ class Authenticator(Protocol):
         """
         ...
 
-    async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
-        """Give the rights of an API key, ``<id>-<secret>``.
+    async def by_bearer(self, value: str, origin: Origin) -> Credentials | None:
+        """Give the rights of an API key, ``<id>-<secret>``, or of a token for logins.
 
         Raises:
             CallError: EBUSY, too many failed from this address.

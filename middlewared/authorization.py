@@ -25,17 +25,18 @@ Proof = Callable[[Authenticator, str, Origin], Awaitable[Credentials | None]]
 
 
 async def authorize(
-    request: Request, *, token: str | None = None
+    request: Request, *, bearer: str | None = None, token: str | None = None
 ) -> Credentials | None:
     """Give the rights that a request proves, None when it is nobody's.
 
     In this order: the account that a trusted proxy vouches for; the header, where
-    ``Basic`` takes a name and a password, ``Bearer`` an API key, ``Token`` a token
-    that may log in; *token*; the user at the other end of the unix socket. They are
-    good for this request. No cookie is looked at.
+    ``Basic`` takes a name and a password, ``Bearer`` an API key or a token that may
+    log in, ``Token`` such a token; *bearer*; *token*; the user at the other end of the
+    unix socket. They are good for this request. No cookie is looked at.
 
     Args:
         request: as a route gets it.
+        bearer: an API key or a token that came otherwise, in the body for example.
         token: one that came otherwise, in the query for example.
 
     Raises:
@@ -45,6 +46,8 @@ async def authorize(
     services: Services = request.state.services
     origin: Origin = request.state.origin
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if not scheme and bearer is not None:
+        scheme, value = "bearer", bearer
     if not scheme and token is not None:
         scheme, value = "token", token
     if not scheme and origin.remote_user is None:
@@ -79,10 +82,10 @@ async def _by_password(
     return await authenticator.by_password(username, password, origin)
 
 
-async def _by_key(
+async def _by_bearer(
     authenticator: Authenticator, value: str, origin: Origin
 ) -> Credentials | None:
-    return await authenticator.by_api_key(value, origin)
+    return await authenticator.by_bearer(value, origin)
 
 
 async def _by_token(
@@ -93,6 +96,6 @@ async def _by_token(
 
 _PROOFS: dict[str, Proof] = {
     "basic": _by_password,
-    "bearer": _by_key,
+    "bearer": _by_bearer,
     "token": _by_token,
 }

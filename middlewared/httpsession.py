@@ -56,19 +56,20 @@ class HttpSession(ClientSession):
 
 @contextlib.asynccontextmanager
 async def http_session(
-    request: Request, *, token: str | None = None
+    request: Request, *, bearer: str | None = None, token: str | None = None
 ) -> AsyncIterator[HttpSession]:
     """Log in whoever sent a request, until it is answered.
 
     Args:
         request: as a route gets it.
+        bearer: see `authorize`.
         token: see `authorize`.
 
     Raises:
         HTTPException: what it proves itself with is refused, see `authorize`.
     """
     services: Services = request.state.services
-    credentials = await authorize(request, token=token)
+    credentials = await authorize(request, bearer=bearer, token=token)
     session = HttpSession(services, request.state.origin)
     sessions = services.get(Sessions)
     sessions.add(session)

@@ -168,11 +168,20 @@ TOGETHER = {
     ),
     # What every dialect stands on.
     "plugins/dialects/test_gateway.py": (
+        "middlewared_dialects.bodies",
         "middlewared_dialects.declaration",
+        "middlewared_dialects.entrance",
         "middlewared_dialects.organisation",
         "middlewared_dialects.publications",
         "middlewared_dialects.settings",
         "middlewared_jobs.reading",
+    ),
+    "plugins/dialects/test_infolink.py": (
+        "middlewared_demo._scenario",
+        "middlewared_dialects.infolink.documents",
+        "middlewared_dialects.infolink.publication",
+        "middlewared_dialects.infolink.routes",
+        "middlewared_jobs.resultsets",
     ),
     # Child processes and what forks, feeds and ends them.
     "plugins/jobs/test_forkserver.py": (

@@ -173,9 +173,11 @@ class Proofs:
         """Check a name and a password."""
         return _rights(await prove_password(self._context, origin, username, password))
 
-    async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
-        """Check an API key."""
-        return _rights(await prove_key(self._context, origin, None, key))
+    async def by_bearer(self, value: str, origin: Origin) -> Credentials | None:
+        """Check an API key, or use a token that may log in."""
+        if split_key(value) is None:
+            return await self.by_token(value, origin)
+        return _rights(await prove_key(self._context, origin, None, value))
 
     def by_proxy(self, origin: Origin) -> Credentials | None:
         """Give the rights of the account that a trusted proxy vouches for."""

@@ -1,6 +1,7 @@
 """The demo's jobs: checksums, an archive, disk use, and some that only show a state."""
 
 import hashlib
+import importlib.resources
 import os
 import subprocess
 import tarfile
@@ -18,11 +19,18 @@ from msgspec import Meta
 from middlewared import CallError, Example, Plugin
 from middlewared_auth import JOB_USER
 from middlewared_demo._paths import DemoSettings, allowed_path
+from middlewared_demo._scenario import add_scenario
 from middlewared_jobs import Job, job
 
 __all__ = ["plugin"]
 
-plugin = Plugin("demo", requires=("jobs",), settings=DemoSettings)
+plugin = Plugin(
+    "demo",
+    requires=("jobs",),
+    settings=DemoSettings,
+    migrations=importlib.resources.files(__package__) / "migrations",
+)
+add_scenario(plugin)
 
 BLOCK = 1 << 20
 #: Units of `demo.sleep`: how long a step of it may be, seconds.

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from middlewared import Context, Plugin
+from middlewared.registry import Registry
+from middlewared_dialects import infolink
 from middlewared_dialects.organisation import Organisation
 from middlewared_dialects.settings import DialectSettings
 
@@ -18,9 +20,17 @@ plugin = Plugin(
 )
 
 
+plugin.routes += infolink.ROUTES
+
+
 @plugin.lifespan
 @asynccontextmanager
 async def start(ctx: Context) -> AsyncIterator[None]:
-    """Know who this installation is."""
+    """Know who this installation is, and what each dialect shows."""
     ctx.services.provide(Organisation, await Organisation.load(ctx))
+    registry, settings = ctx.get(Registry), ctx.get(DialectSettings)
+    ctx.services.provide(
+        infolink.Infolink,
+        infolink.Infolink(registry, settings.infolink),
+    )
     yield

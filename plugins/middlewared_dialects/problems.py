@@ -5,7 +5,7 @@ from enum import Enum
 
 from middlewared import CallError, ValidationError, ValidationErrors
 
-__all__ = ["DialectError", "Problem", "problem_of"]
+__all__ = ["DialectError", "Problem", "problem_of", "sentence_of"]
 
 
 class Problem(Enum):
@@ -76,6 +76,25 @@ def problem_of(exc: Exception) -> Problem:
             return _BY_ERRNO.get(exc.errno, Problem.INTERNAL)
         case _:
             return Problem.INTERNAL
+
+
+def sentence_of(exc: Exception) -> str:
+    """Say in a sentence what went wrong; without the number of the error."""
+    match exc:
+        case DialectError():
+            return exc.text
+        case ValidationErrors():
+            return "; ".join(_one(error) for error in exc.errors)
+        case ValidationError():
+            return _one(exc)
+        case CallError():
+            return exc.text
+        case _:
+            return "The server could not do it"
+
+
+def _one(error: ValidationError) -> str:
+    return f"{error.attribute}: {error.text}" if error.attribute else error.text
 
 
 def _of_numbers(numbers: set[int]) -> Problem:

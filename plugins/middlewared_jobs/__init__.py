@@ -13,6 +13,7 @@ from middlewared_jobs.outcome import JobFailed, ServerStopped, WorkerLost
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.reading import read_jobs
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.resultsets import Column, ColumnType, ResultSet, StandardType
 from middlewared_jobs.spec import JobFunction, JobSpec
 from middlewared_jobs.states import State
 from middlewared_jobs.step import Step, StepSpec
@@ -22,6 +23,8 @@ from middlewared_jobs.survivors import CHILD_OF
 __all__ = [
     "CHILD_OF",
     "Backoff",
+    "Column",
+    "ColumnType",
     "Exit",
     "ItemError",
     "Job",
@@ -36,7 +39,9 @@ __all__ = [
     "LiveJobs",
     "Masker",
     "Phase",
+    "ResultSet",
     "ServerStopped",
+    "StandardType",
     "State",
     "Step",
     "StepRecord",

@@ -40,8 +40,8 @@ class Doorman:
     ) -> Credentials | None:
         return self._answer(origin, "password", username, password)
 
-    async def by_api_key(self, key: str, origin: Origin) -> Credentials | None:
-        return self._answer(origin, "key", key)
+    async def by_bearer(self, value: str, origin: Origin) -> Credentials | None:
+        return self._answer(origin, "bearer", value)
 
     def by_proxy(self, origin: Origin) -> Credentials | None:
         return self._answer(origin, "proxy", origin.remote_user or "")
@@ -87,7 +87,7 @@ async def test_no_header() -> None:
             basic("ann:a:right").replace("Basic", "basic"),
             ("password", "ann", "a:right"),
         ),
-        ("Bearer right", ("key", "right")),
+        ("Bearer right", ("bearer", "right")),
         ("token   right", ("token", "right")),
     ],
 )
@@ -164,7 +164,7 @@ async def test_token_may_come_otherwise() -> None:
     assert await authorize(request(doorman, "Bearer right"), token="wrong") is SYSTEM
     with pytest.raises(HTTPException):
         await authorize(request(doorman), token="")
-    assert doorman.asked == [("token", "right"), ("key", "right"), ("token", "")]
+    assert doorman.asked == [("token", "right"), ("bearer", "right"), ("token", "")]
 
 
 async def test_unix_socket_knows_its_peer() -> None:
