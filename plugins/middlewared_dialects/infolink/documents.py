@@ -16,6 +16,7 @@ __all__ = [
     "ActivityLog",
     "Failure",
     "JobStatus",
+    "Message",
     "NamedResult",
     "Started",
     "Success",
