@@ -5,6 +5,9 @@ server has written its number down, so that a program never runs unknown to the
 database, and does what has to be done between fork and exec in a process that has one
 thread.
 
+The environment of the program comes through the socket, and only then: in this process
+variables such as ``LD_PRELOAD`` would run code of others with the rights of the server.
+
 Arguments: a socket to the server; the server's number; account, as
 ``UID:GID:GROUP,GROUP`` or ``-``; umask in octal or ``-``; niceness; the working
 folder; the program and its words.
@@ -15,13 +18,14 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
-__all__ = ["GO", "main"]
+__all__ = ["main", "packed"]
 
-#: What the server sends when the program may begin.
-GO = b"go"
+_LENGTH = struct.Struct(">I")
 #: Exit code when there is no program; the server hears why through the socket.
 EXIT_NOT_STARTED = 125
 _SET_DEATH_SIGNAL = 1
@@ -68,32 +72,39 @@ def _settle(umask: str, nice: str) -> None:
         os.close(descriptor)
 
 
-def _given_environment() -> dict[bytes, bytes]:
-    """Read the environment as the server gave it; this interpreter may change its own.
+def packed(environment: Mapping[bytes, bytes]) -> bytes:
+    """Write the message that lets a program begin: its environment."""
+    block = b"\0".join(name + b"=" + value for name, value in environment.items())
+    return _LENGTH.pack(len(block)) + block
 
-    It sets ``LC_CTYPE`` where there is no locale (PEP 538).
-    """
-    try:
-        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - no more imports
-            parts = file.read().split(b"\0")
-    except OSError:
-        return dict(os.environb)
-    pairs = (part.partition(b"=") for part in parts if part)
+
+def _receive(server: socket.socket) -> dict[bytes, bytes]:
+    """Wait for the environment; ends the process when the server goes first."""
+    with server.makefile("rb", buffering=0) as file:
+        head = file.read(_LENGTH.size)
+        if head is None or len(head) < _LENGTH.size:
+            os._exit(EXIT_NOT_STARTED)
+        (left,) = _LENGTH.unpack(head)
+        block = b""
+        while left and (data := file.read(left)):
+            block += data
+            left -= len(data)
+    if left:
+        os._exit(EXIT_NOT_STARTED)
+    pairs = (part.partition(b"=") for part in block.split(b"\0") if part)
     return {name: value for name, _, value in pairs}
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Wait for the server, then become the program; never returns."""
     inlet, parent, account, umask, nice, folder, *words = arguments
-    environment = _given_environment()
     server = socket.socket(fileno=int(inlet))
     server.set_inheritable(False)  # its end tells the server that the program runs
     _die_with(int(parent))
     what = "nice"
     try:
         _settle(umask, nice)
-        if server.recv(len(GO)) != GO:
-            os._exit(EXIT_NOT_STARTED)
+        environment = _receive(server)
         what = "user"
         _become(account)
         _die_with(int(parent))  # another user means another start of the clock

@@ -14,7 +14,13 @@ from typing import Self
 from middlewared import CallError
 from middlewared_commands.account import Account
 
-__all__ = ["PrivateFiles", "read_secret", "remove_leftovers", "text_descriptor"]
+__all__ = [
+    "PrivateFiles",
+    "give",
+    "read_secret",
+    "remove_leftovers",
+    "text_descriptor",
+]
 
 #: A file system in memory, which any user can reach.
 MEMORY = Path("/dev/shm")  # noqa: S108 - used with names that nobody can foresee
@@ -30,7 +36,7 @@ def _place(data_dir: Path, account: Account | None) -> Path:
 
 
 def _prefix(data_dir: Path) -> str:
-    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()
+    digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()
     return f"middlewared-{digest[:16]}-"
 
 
@@ -87,8 +93,7 @@ class PrivateFiles:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             os.fchmod(descriptor, 0o600)
             file.write(text.encode())
-            if self._account is not None:
-                os.fchown(descriptor, self._account.uid, self._account.gid)
+            give(descriptor, self._account)
         return path
 
     def _remove(self) -> None:
@@ -96,6 +101,12 @@ class PrivateFiles:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def give(descriptor: int, account: Account | None) -> None:
+    """Make a file or a pipe that of the account that a command runs as."""
+    if account is not None:
+        os.fchown(descriptor, account.uid, account.gid)
 
 
 def remove_leftovers(data_dir: Path) -> int:
@@ -125,13 +136,17 @@ def read_secret(path: str) -> str:
         CallError: it cannot be read, everybody can read it, or it is no text.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as texts of the settings are
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(MAX_SECRET + 1)
+        # Does not wait for somebody who writes to a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            mode = os.fstat(descriptor).st_mode
+            raw = file.read(MAX_SECRET + 1) if stat.S_ISREG(mode) else b""
     except OSError as exc:
         raise CallError(
             f"secret file {path!r} cannot be read: {exc.strerror}", exc.errno or 0
         ) from None
+    if not stat.S_ISREG(mode):
+        raise CallError(f"secret file {path!r} is no regular file")
     if mode & stat.S_IROTH:
         raise CallError(
             f"secret file {path!r} can be read by everybody (mode "
@@ -149,13 +164,19 @@ def read_secret(path: str) -> str:
 
 
 @contextlib.contextmanager
-def text_descriptor(text: str | None) -> Iterator[int]:
-    """Give a descriptor to read a text from; of the null device when there is none."""
+def text_descriptor(text: str | None, account: Account | None) -> Iterator[int]:
+    """Give a descriptor to read a text from; of the null device when there is none.
+
+    Args:
+        text: what is read.
+        account: who may open it again, as ``/dev/stdin``.
+    """
     if text is None:
         descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:
         descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
         os.fchmod(descriptor, 0o600)
+        give(descriptor, account)
     try:
         if text is not None:
             with open(os.dup(descriptor), "wb") as file:  # noqa: PTH123 - a descriptor

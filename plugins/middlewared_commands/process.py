@@ -71,7 +71,7 @@ class Process:
                     stdout=stdout,
                     stderr=stderr,
                     pass_fds=[theirs.fileno()],
-                    env=place.environment,
+                    env={},  # see `launch`
                     cwd="/",
                     start_new_session=True,
                 )
@@ -104,7 +104,7 @@ class Process:
             CallError: it cannot; the message says why.
         """
         try:
-            self._server.sendall(launch.GO)
+            self._server.sendall(launch.packed(self._place.environment))
             report = self._server.recv(MAX_REPORT).decode()
         except OSError:
             report = ""  # it was killed meanwhile

@@ -23,6 +23,11 @@ from middlewared_commands.words import Words
 __all__ = ["VARIABLE", "Routes", "compile_routes", "secret_texts"]
 
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+#: Variables that choose which code runs, whatever the program is.
+_POWERFUL = re.compile(
+    "PATH|LD_.*|GCONV_PATH|IFS|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|PS4|PYTHON.*|PERL5.*|"
+    "RUBY(LIB|OPT)|NODE_OPTIONS|NODE_PATH|JAVA_TOOL_OPTIONS"
+)
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -160,6 +165,8 @@ class _Finder:
             if isinstance(declared, ListParam):
                 raise self._mistakes.wrong("env", "a list fits in no variable", *below)
             self._check_variable("env", variable, *below)
+            if isinstance(declared, Param):
+                self._check_power("env", variable, *below)
             if variable in found:
                 text = f"{variable} has the value of {found[variable]!r} already"
                 raise self._mistakes.wrong("env", text, *below)
@@ -179,6 +186,12 @@ class _Finder:
             text = f"{variable}: {RESERVED}* are the server's own"
             raise self._mistakes.wrong(key, text, *below)
 
+    def _check_power(self, key: str, variable: str, *below: str) -> None:
+        """Refuse to let callers choose which code runs."""
+        if _POWERFUL.fullmatch(variable):
+            text = f"{variable} chooses what code runs, so no param may set it"
+            raise self._mistakes.wrong(key, text, *below)
+
     def _environment(self, variables: Mapping[str, str]) -> dict[str, Template]:
         found = {}
         for variable, text in self._table.environment.items():
@@ -190,6 +203,8 @@ class _Finder:
             found[variable] = self._mistakes.attempt("environment", make)
             for name in found[variable].names:
                 self._check_part(name)
+                if name in self._table.params:
+                    self._check_power("environment", variable)
         return found
 
     def _check_part(self, name: str) -> None:

@@ -23,7 +23,12 @@ from middlewared_commands.output import (
     Stream,
     spellings,
 )
-from middlewared_commands.private import PrivateFiles, read_secret, text_descriptor
+from middlewared_commands.private import (
+    PrivateFiles,
+    give,
+    read_secret,
+    text_descriptor,
+)
 from middlewared_commands.process import Place, Process
 from middlewared_commands.progress import Progress
 from middlewared_commands.pump import Pipes, pump
@@ -67,7 +72,7 @@ def run_command(job: Job, command: Command, values: Mapping[str, Any]) -> Any:
     filed = {n: text for n, text in secrets.items() if n in command.routes.filed}
     with (
         PrivateFiles(filed, data_dir, account) as files,
-        text_descriptor(command.routes.fill_stdin(values, secrets)) as stdin,
+        text_descriptor(command.routes.fill_stdin(values, secrets), account) as stdin,
     ):
         place = _place(job, command, values, secrets, files.paths, account)
         return _perform(job, command, place, secrets.values(), stdin)
@@ -120,6 +125,8 @@ def _perform(
     masked = {form for secret in secrets for form in spellings(secret)}
     job.log.info("$ %s", _shown(command, place))
     with Pipes(1 if capture is None else 2) as pipes:
+        for inlet in pipes.inlets:
+            give(inlet, place.account)  # it may open /dev/stdout
         takers: tuple[Capture | None, ...] = (capture, None)
         streams = {
             outlet: Stream(output, masked, taker)
@@ -162,11 +169,14 @@ def _progress(job: Job, command: Command) -> Progress | None:
 
 
 def _shown(command: Command, place: Place) -> str:
-    """Write the command line as a shell would take it; scripts are too long."""
+    """Write the command line as a shell would take it, in one line; no scripts."""
     words = list(place.words)
     if command.table.script is not None:
         words[: len(command.table.shell) + 2] = [f"<{command.program}>"]
-    text = shlex.join(words)
+    text = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in shlex.join(words)
+    )
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
@@ -211,4 +221,7 @@ def result_of(kind: str, capture: Capture) -> Any:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
             raise CallError(f"the output is no JSON: {exc}", errno.EINVAL) from None
     text = capture.data.decode(errors="replace")
-    return text.splitlines() if kind == "lines" else text.rstrip("\n")
+    if kind == "text":
+        return text.rstrip("\n")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in lines]

@@ -98,6 +98,14 @@ MISTAKES = [
     (P + 'class = {env="X"}', f"{WHERE}.params.class': 'class' is a word of Python"),
     (P + 'x = {env="X", flag="--"}', f"setting flag in {WHERE}.params.x': '--' is no"),
     (P + 'x = {env="1"}', f"setting env in {WHERE}.params.x': '1' is no name of a"),
+    (
+        P + 'x = {env="LD_PRELOAD"}',
+        f"setting env in {WHERE}.params.x': LD_PRELOAD chooses what code runs, so no",
+    ),
+    (
+        'environment = {PATH = "{x}:/bin"}\n' + P + "x = {}",
+        f"setting environment in {WHERE}': PATH chooses what code runs, so no param",
+    ),
     (P + 'x = {env="MIDDLEWARED_X"}', f"setting env in {WHERE}.params.x': MIDDLEW"),
     (
         P + 'x = {env="X"}\ny = {env="X"}',

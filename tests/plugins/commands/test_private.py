@@ -131,6 +131,13 @@ def test_secrets_of_the_settings(tmp_path: Path) -> None:
         assert read_secret(str(path)) == text
 
 
+def test_a_pipe_is_no_secret(tmp_path: Path) -> None:
+    """Nobody waits for what is no regular file."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(CallError, match="is no regular file"):
+        read_secret(str(tmp_path / "pipe"))
+
+
 @pytest.mark.parametrize(
     ("raw", "mode", "error"),
     [
@@ -161,7 +168,7 @@ def test_secrets_that_are_none(
 def test_standard_input() -> None:
     """A text is read to its end, of any size; without one there is nothing."""
     for text in (None, "", "x\n", "y" * 200_000):
-        with text_descriptor(text) as descriptor:
+        with text_descriptor(text, None) as descriptor:
             found = b""
             while data := os.read(descriptor, 65536):
                 found += data

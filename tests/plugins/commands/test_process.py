@@ -97,7 +97,7 @@ def test_what_a_program_sees() -> None:
         place(*PYTHON, LOOK, *words, environment=environment, folder="/usr", nice=3)
     )
     assert found["argv"] == words
-    # The last one is put there by this interpreter, when it has no other.
+    # This one is put there by the interpreter, when it has no other.
     assert found["environ"].pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"
     assert found["environ"] == {"PATH": "/bin", "ODD": "\u20ac"}
     assert found["cwd"] == "/usr"
@@ -119,6 +119,39 @@ def test_a_shell_has_its_signals_and_no_locale() -> None:
     assert data == b"PATH=" + os.environb[b"PATH"] + b"\n"
     environment = {b"PATH": os.environb[b"PATH"], b"LC_CTYPE": b"C"}
     assert b"LC_CTYPE=C\n" in run(place("env", environment=environment))[1]
+
+
+def test_the_starter_has_none_of_the_variables(tmp_path: Path) -> None:
+    """What would run code of others runs in the program, never before it."""
+    mark = tmp_path / "mark"
+    (tmp_path / "usercustomize.py").write_text(f"open({str(mark)!r}, 'w')")
+    environment = {
+        b"PATH": os.environb[b"PATH"],
+        b"PYTHONPATH": os.fsencode(tmp_path),
+        b"LD_PRELOAD": b"/no/such/library.so",
+        b"KEY": b"hunter2",
+    }
+    with held(place("env", environment=environment)) as (process, streams, log):
+        path = Path(f"/proc/{process.pid}")
+        assert wait_until(lambda: b"launch" in (path / "cmdline").read_bytes())
+        assert (path / "environ").read_bytes() == b""
+        process.begin()
+        pump(process, streams, lambda: None)
+        assert process.wait() == 0
+    assert b"KEY=hunter2\n" in log.data
+    assert log.data.count(b"library.so' from LD_PRELOAD") == 1
+    assert not mark.exists()
+
+
+def test_an_environment_of_any_size() -> None:
+    """It is handed over whole, up to what the system takes."""
+    environment = {b"PATH": os.environb[b"PATH"]}
+    environment |= {b"V%d" % n: b"x" * 100_000 for n in range(10)}
+    status, data = run(place("env", environment=environment))
+    assert status == 0
+    assert data.count(b"x" * 100_000) == 10
+    with pytest.raises(CallError, match="Argument list too long"):
+        run(place("env", environment={b"PATH": b"/bin", b"X": b"x" * 200_000}))
 
 
 def test_umask() -> None:
@@ -157,15 +190,21 @@ def test_killed_before_it_begins() -> None:
 
 
 def test_it_dies_with_its_starter(tmp_path: Path) -> None:
-    """Held back or running, it ends when the server is killed."""
+    """Held back or running, also as another user, it ends when the server is killed."""
     script = f"""
 import os, sys
 sys.path[:0] = {sys.path!r}
+from middlewared_commands.account import find_account
 from middlewared_commands.process import Place, Process
 null = os.open(os.devnull, os.O_RDWR)
-place = Place(words=["sleep", "60"], environment=dict(os.environb), folder="/")
-found = [Process(place, stdin=null, stdout=null, stderr=null) for _ in range(2)]
-found[0].begin()
+environment = {{b"PATH": os.environb[b"PATH"]}}
+other = find_account("nobody", None) if os.geteuid() == 0 else None
+found = []
+for account in (None, None, other):
+    place = Place(["sleep", "60"], environment, "/", account)
+    found.append(Process(place, stdin=null, stdout=null, stderr=null))
+for process in found[1:]:
+    process.begin()
 print(*(process.pid for process in found), flush=True)
 sys.stdin.read()
 """

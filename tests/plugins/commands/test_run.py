@@ -303,7 +303,8 @@ async def test_a_method_like_any_other(admin: Wire) -> None:
         ("t.say", "x\\n\\ny\\n\\n", "x\n\ny"),
         ("t.say", "", ""),
         ("t.say", "a\\377b", "a\ufffdb"),
-        ("t.lines", "a\\nb\\r\\n\\nc", ["a", "b", "", "c"]),
+        ("t.lines", "a\\nb\\r\\n\\nc\\fd", ["a", "b", "", "c\fd"]),
+        ("t.lines", "\\n", [""]),
         ("t.lines", "", []),
         ("t.json", '{"a": [1, null, "\u20ac"]}\n', {"a": [1, None, "\u20ac"]}),
     ],
@@ -421,6 +422,16 @@ async def test_standard_input(admin: Wire) -> None:
     assert await admin.call("t.stdin") == ""
 
 
+async def test_the_command_line_in_the_log(admin: Wire) -> None:
+    """It is one line, as a shell would take it, whatever the values are."""
+    item = await admin.run(
+        "t.words", ["a b", "x\n2026-01-01T00:00:00.000Z INFO forged"]
+    )
+    log = (await anyio.Path(item["logs_path"]).read_text()).splitlines()
+    assert len(log) == 3
+    assert log[0].endswith(r"'a b' 'x\n2026-01-01T00:00:00.000Z INFO forged'")
+
+
 async def test_environment(admin: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program gets what the settings name, and no variable of the server besides."""
     monkeypatch.setenv("MIDDLEWARED_PASSWORD", "hunter2")
@@ -519,6 +530,7 @@ async def test_another_account(tmp_path: Path) -> None:
     [commands.t.who]
     script = '''
     id -u; id -g; id -G; echo "$HOME"; umask; pwd
+    cat /dev/stdin > /dev/stdout; echo > /dev/stderr
     cat "$key"; echo; cat "$FIXED" || echo not allowed
     ls -d "$(dirname "$key")"; ls "$(dirname "$key")" || echo no list
     '''
@@ -529,6 +541,7 @@ async def test_another_account(tmp_path: Path) -> None:
     nice = 2
     environment = {FIXED = "FOLDER/fixed"}
     params.key = {type = "secret"}
+    params.text = {stdin = true}
     """
     make_secret(tmp_path / "fixed", "hunter2")
     root = os.geteuid() == 0
@@ -541,13 +554,13 @@ async def test_another_account(tmp_path: Path) -> None:
     ):
         text = text.replace(name, found)
     async with served(text) as (_, admin):
-        lines = await admin.call("t.who", "my key")
+        lines = await admin.call("t.who", "my key", "input\n")
     assert lines[:2] == [str(entry.pw_uid), str(group.gr_gid)]
     assert lines[3:6] == [entry.pw_dir, "0027", "/"]
-    assert lines[6] == "********"
+    assert lines[6:8] == ["input", "********"]
     if root:
         assert lines[2] == str(group.gr_gid)
-        assert lines[7] == "not allowed"
+        assert lines[8] == "not allowed"
         assert lines[-1] == "no list"
 
 
