@@ -61,7 +61,10 @@ def write_out(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     registry.register(_Families(snapshot))
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none (prometheus-client 0.26)
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

@@ -6,12 +6,13 @@ from typing import Any
 from middlewared.docstrings import markdown, summary
 from middlewared.events import Collection, Source
 from middlewared.schema import Schema, Schemas
+from middlewared.server import SOCKET_PATHS
 from middlewared_openrpc.models import Model, event_models, unsubscribed_model
 from middlewared_openrpc.openrpc import ABOUT
 from middlewared_openrpc.place import Place
 from middlewared_openrpc.visible import Visible
 
-__all__ = ["asyncapi_document"]
+__all__ = ["asyncapi_at", "asyncapi_document"]
 
 ASYNCAPI = "3.1.0"
 _EVENTS = """Notifications that the server sends over the WebSocket of the calls.
@@ -20,13 +21,8 @@ A client subscribes with `core.subscribe`, as `x-subscribe` shows, and then gets
 messages of the collection, as far as its login may see the items."""
 
 
-def asyncapi_document(visible: Visible, place: Place) -> Schema:
-    """Describe the events that somebody may watch.
-
-    Args:
-        visible: which ones.
-        place: where the caller finds the server.
-    """
+def asyncapi_document(visible: Visible) -> Schema:
+    """Describe the events that somebody may watch."""
     schemas = Schemas()
     end = [unsubscribed_model(schemas)] if visible.sources else []
     models = list(end)
@@ -42,8 +38,7 @@ def asyncapi_document(visible: Visible, place: Place) -> Schema:
         "asyncapi": ASYNCAPI,
         "info": {**ABOUT, "description": _EVENTS},
         "defaultContentType": "application/json",
-        "servers": {"current": {"host": place.host, "protocol": place.protocol}},
-        "channels": {"current": _channel(place.path, models)},
+        "channels": {"current": _channel(models)},
         "operations": operations,
         "components": {
             "messages": {model.name: _message(model) for model in models},
@@ -52,9 +47,19 @@ def asyncapi_document(visible: Visible, place: Place) -> Schema:
     }
 
 
-def _channel(path: str, models: Iterable[Model]) -> Schema:
+def asyncapi_at(document: Schema, place: Place) -> Schema:
+    """Say in a document where a caller finds the server."""
+    channel = {**document["channels"]["current"], "address": place.path}
     return {
-        "address": path,
+        **document,
+        "servers": {"current": {"host": place.host, "protocol": place.protocol}},
+        "channels": {"current": channel},
+    }
+
+
+def _channel(models: Iterable[Model]) -> Schema:
+    return {
+        "address": SOCKET_PATHS[0],
         "description": "The socket of calls and events.",
         "messages": {
             model.name: {"$ref": f"#/components/messages/{model.name}"}

@@ -94,7 +94,7 @@ def remember(request: Request, response: Response, who: Credentials) -> None:
         token,
         path=None,
         httponly=True,
-        samesite="strict",
+        samesite="lax",
         secure=request.url.scheme == "https",
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from urllib.parse import quote
 
 import msgspec
 
@@ -34,14 +35,14 @@ def entries_of(visible: Visible) -> list[Entry]:
     methods = [
         Entry(
             name,
-            f"methods/{name}",
+            f"methods/{quote(name)}",
             summary(method.doc),
             ("job",) if method.deferred is not None else (),
         )
         for name, method in visible.methods.items()
     ]
     events = [
-        Entry(name, f"events/{name}", summary(events.doc))
+        Entry(name, f"events/{quote(name)}", summary(events.doc))
         for name, events in visible.events.items()
     ]
     return methods + events

@@ -14,7 +14,14 @@ from middlewared.schema import Schema, Schemas
 from middlewared_openrpc.place import Place
 from middlewared_openrpc.visible import Visible
 
-__all__ = ["ABOUT", "errors_of", "job_traits", "openrpc_document", "tags_of"]
+__all__ = [
+    "ABOUT",
+    "errors_of",
+    "job_traits",
+    "openrpc_at",
+    "openrpc_document",
+    "tags_of",
+]
 
 OPENRPC = "1.4.1"
 
@@ -33,13 +40,8 @@ answered when the job ends, with what `result` says, after
 The `data` of errors that a method raised, and of wrong params, is an `ErrorData`."""
 
 
-def openrpc_document(visible: Visible, place: Place | None = None) -> Schema:
-    """Describe the methods that somebody may call.
-
-    Args:
-        visible: which ones.
-        place: where the caller finds the server; None when it is connected already.
-    """
+def openrpc_document(visible: Visible) -> Schema:
+    """Describe the methods that somebody may call."""
     schemas = Schemas()
     schemas.sent(ErrorData)
     methods = [_method(method, schemas) for method in visible.methods.values()]
@@ -47,15 +49,15 @@ def openrpc_document(visible: Visible, place: Place | None = None) -> Schema:
     return {
         "openrpc": OPENRPC,
         "info": {**ABOUT, "description": _CALLS},
-        **({} if place is None else {"servers": [_server(place)]}),
         "methods": methods,
         "components": {"schemas": schemas.components(), "errors": errors},
         "x-events": list(visible.events),
     }
 
 
-def _server(place: Place) -> Schema:
-    return {"name": "current", "url": place.url}
+def openrpc_at(document: Schema, place: Place) -> Schema:
+    """Say in a document where a caller finds the server."""
+    return {**document, "servers": [{"name": "current", "url": place.url}]}
 
 
 def tags_of(method: Method) -> list[str]:

@@ -98,6 +98,9 @@ async def test_formats(world: World, http: httpx.AsyncClient) -> None:
     answer = await http.get("/metrics", headers=headers)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
+    headers["Accept"] = "application/openmetrics-text; version=new"
+    answer = await http.get("/metrics", headers=headers)
+    assert answer.headers["content-type"].startswith("text/plain; version=")
 
 
 @pytest.mark.parametrize(("name", "status"), [("ann", 403), ("viewer", 200)])

@@ -9,7 +9,7 @@ from jobs_stage import World
 from jobs_wire import Wire
 from jsonschema import Draft7Validator
 
-from middlewared import FULL_ADMIN, Credentials
+from middlewared import FULL_ADMIN, Context, Credentials, Plugin
 from middlewared.registry import Registry
 from middlewared_openrpc.documents import KEPT, Documents
 from middlewared_openrpc.place import Place
@@ -191,13 +191,31 @@ def credentials(*roles: str) -> Credentials:
 
 
 async def test_documents_are_made_once(world: World) -> None:
-    """Callers who may see the same share a document; few are kept."""
+    """Callers who may see the same share one, wherever they come from; few are kept."""
     documents = Documents(world.server.context.get(Registry))
     admin = documents.openrpc(credentials(FULL_ADMIN))
-    assert documents.openrpc(credentials(FULL_ADMIN, "JOB_USER")) is admin
+    for number in range(3):
+        place = Place(f"192.0.2.{number}")
+        placed = msgspec.json.decode(documents.openrpc(credentials(FULL_ADMIN), place))
+        assert placed.pop("servers") == [{"name": "current", "url": place.url}]
+        assert placed == msgspec.json.decode(admin)
+        documents.asyncapi(None, place)
     assert documents.openrpc(credentials("JOB_USER")) != admin
-    placed = documents.openrpc(credentials(FULL_ADMIN), HERE)
-    assert msgspec.json.decode(placed)["servers"][0]["url"] == HERE.url
-    for number in range(KEPT):
-        documents.asyncapi(None, Place(f"host{number}"))
-    assert documents.openrpc(credentials(FULL_ADMIN)) is not admin
+    assert len(documents._made) == 3
+
+
+def test_few_documents_are_kept() -> None:
+    """However many ways there are to see some methods, memory is bounded."""
+    plugin = Plugin("many")
+
+    async def handler(ctx: Context) -> None:
+        """Do nothing."""
+
+    for number in range(7):
+        plugin.method(roles=[f"R{number}"], name=f"m{number}")(handler)
+    documents = Documents(Registry([plugin]))
+    for number in range(2**7):
+        roles = [f"R{place}" for place in range(7) if number >> place & 1]
+        found = msgspec.json.decode(documents.openrpc(credentials(*roles)))
+        assert len(found["methods"]) == len(roles)
+    assert len(documents._made) == KEPT

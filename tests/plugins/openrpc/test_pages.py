@@ -200,7 +200,7 @@ async def test_cookie(http: httpx.AsyncClient) -> None:
     answer = await http.post("login", data=form, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "./")
     cookie = answer.headers["set-cookie"]
-    assert {"HttpOnly", "SameSite=strict"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "SameSite=lax"} <= set(cookie.split("; "))
     assert "Path" not in cookie
 
 
