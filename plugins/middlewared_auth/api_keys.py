@@ -13,6 +13,7 @@ from middlewared import (
     FULL_ADMIN,
     Context,
     Date,
+    Example,
     Secret,
     ValidationError,
     ValidationErrors,
@@ -137,7 +138,16 @@ def _check_key_roles(
     return roles
 
 
-@plugin.method(namespace="api_key", roles=[API_KEY_WRITE])
+@plugin.method(
+    namespace="api_key",
+    roles=[API_KEY_WRITE],
+    examples=[
+        Example(
+            "a key for the nightly backup",
+            [{"username": "ann", "name": "backup", "roles": ["JOB_USER"]}],
+        )
+    ],
+)
 async def create(ctx: Context, data: KeyCreate) -> NewKey:
     """Make an API key and return it, once, as ``<id>-<64 letters and digits>``.
 
@@ -166,7 +176,12 @@ async def create(ctx: Context, data: KeyCreate) -> NewKey:
     return NewKey(id=key.id, name=key.name, key=Secret(f"{key.id}-{secret}"))
 
 
-@plugin.method(namespace="api_key", roles=[API_KEY_READ, API_KEY_WRITE], read_only=True)
+@plugin.method(
+    namespace="api_key",
+    roles=[API_KEY_READ, API_KEY_WRITE],
+    read_only=True,
+    examples=[Example("the keys of ann", [[["username", "=", "ann"]]])],
+)
 def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:
@@ -187,7 +202,11 @@ def query(
     return run_query(items, parse_filters(filters), parse_options(options or {}))
 
 
-@plugin.method(namespace="api_key", roles=[API_KEY_WRITE])
+@plugin.method(
+    namespace="api_key",
+    roles=[API_KEY_WRITE],
+    examples=[Example("another name", [1, {"name": "nightly"}])],
+)
 async def update(
     ctx: Context,
     id: int,  # noqa: A002 - the wire's word
@@ -212,7 +231,11 @@ async def update(
     return _describe(changed, account, ctx.clock.time_ms())
 
 
-@plugin.method(namespace="api_key", roles=[API_KEY_WRITE])
+@plugin.method(
+    namespace="api_key",
+    roles=[API_KEY_WRITE],
+    examples=[Example("revoke key 1", [1], True)],
+)
 async def delete(ctx: Context, id: int) -> bool:  # noqa: A002 - the wire's word
     """Revoke a key for good; the sessions that logged in with it end."""
     key, _ = _find_key(ctx, id)

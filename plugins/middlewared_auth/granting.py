@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from middlewared import Context, Date, ValidationError, ValidationErrors
+from middlewared import Context, Date, Example, ValidationError, ValidationErrors
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared.registry import Registry
 from middlewared_auth.account import Privilege
@@ -82,7 +82,9 @@ def _no_privilege(number: int) -> ValidationErrors:
     return ValidationErrors([ValidationError(None, text, errno.ENOENT)])
 
 
-@plugin.method(namespace="privilege", read_only=True)
+@plugin.method(
+    namespace="privilege", read_only=True, examples=[Example("all of them", [])]
+)
 def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:
@@ -95,7 +97,15 @@ def query(
     return run_query(items, parse_filters(filters), parse_options(options or {}))
 
 
-@plugin.method(namespace="privilege")
+@plugin.method(
+    namespace="privilege",
+    examples=[
+        Example(
+            "a group for readers of figures",
+            [{"name": "monitoring", "roles": ["METRICS_READ"]}],
+        )
+    ],
+)
 async def create(ctx: Context, data: PrivilegeCreate) -> PrivilegeInfo:
     """Make a privilege and return it; ``user.update`` gives it to accounts."""
     check_line("data.name", data.name, least=1)
@@ -107,7 +117,10 @@ async def create(ctx: Context, data: PrivilegeCreate) -> PrivilegeInfo:
     return _describe(ctx, made)
 
 
-@plugin.method(namespace="privilege")
+@plugin.method(
+    namespace="privilege",
+    examples=[Example("one more role", [1, {"roles": ["METRICS_READ", "JOB_USER"]}])],
+)
 async def update(
     ctx: Context,
     id: int,  # noqa: A002 - the wire's word
@@ -136,7 +149,9 @@ async def update(
     return _describe(ctx, changed)
 
 
-@plugin.method(namespace="privilege")
+@plugin.method(
+    namespace="privilege", examples=[Example("remove privilege 1", [1], True)]
+)
 async def delete(ctx: Context, id: int) -> bool:  # noqa: A002 - the wire's word
     """Remove a privilege; its holders lose its roles and are logged out."""
     if not await ctx.get(Privileges).remove(id):

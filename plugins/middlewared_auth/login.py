@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from middlewared import CallError, Context, Credentials, Secret
+from middlewared import CallError, Context, Credentials, Example, Secret
 from middlewared.context import Session
 from middlewared_auth.declaration import AuthSettings, plugin
 from middlewared_auth.exchange import Exchanges
@@ -207,13 +207,47 @@ def _answer(ctx: Context, proof: Proof, options: LoginOptions) -> LoginAnswer:
     )
 
 
-@plugin.method(public=True, read_only=True, immediate=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    immediate=True,
+    examples=[Example("how one may log in", [])],
+)
 async def mechanism_choices(ctx: Context) -> list[str]:
     """List the mechanisms that ``auth.login_ex`` takes."""
     return list(MECHANISMS)
 
 
-@plugin.method(public=True, read_only=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    examples=[
+        Example(
+            "with a password",
+            [{"mechanism": "PASSWORD_PLAIN", "username": "ann", "password": "secret"}],
+        ),
+        Example(
+            "with an API key",
+            [
+                {
+                    "mechanism": "API_KEY_PLAIN",
+                    "username": "ann",
+                    "api_key": "1-JFcaYE6lkMSs...",
+                }
+            ],
+        ),
+        Example(
+            "with a token, and a token for the next time",
+            [
+                {
+                    "mechanism": "TOKEN_PLAIN",
+                    "token": "4SvDxbm0...",
+                    "login_options": {"reconnect_token": True},
+                }
+            ],
+        ),
+    ],
+)
 async def login_ex(
     ctx: Context,
     login_data: PasswordPlain | ApiKeyPlain | TokenPlain | Scram | OtpToken,
@@ -244,7 +278,11 @@ async def login_ex_continue(ctx: Context, login_data: Scram | OtpToken) -> Login
     return await login_ex(ctx, login_data)
 
 
-@plugin.method(public=True, read_only=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    examples=[Example("with a password", ["ann", "secret"], True)],
+)
 async def login(
     ctx: Context,
     username: str,
@@ -262,13 +300,21 @@ async def login(
     return isinstance(proof, Credentials)
 
 
-@plugin.method(public=True, read_only=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    examples=[Example("with an API key", ["1-JFcaYE6lkMSs..."], True)],
+)
 async def login_with_api_key(ctx: Context, api_key: Secret[str]) -> bool:
     """Log this connection in with an API key and tell whether it worked."""
     return isinstance(await _with_key(ctx, None, api_key.get()), Credentials)
 
 
-@plugin.method(public=True, read_only=True)
+@plugin.method(
+    public=True,
+    read_only=True,
+    examples=[Example("with a token", ["4SvDxbm0..."], True)],
+)
 async def login_with_token(ctx: Context, token: Secret[str]) -> bool:
     """Log this connection in with a token and tell whether it worked."""
     return isinstance(await _with_token(ctx, token.get()), Credentials)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from middlewared import (
     CallError,
     Context,
+    Example,
     Origin,
     Secret,
     ValidationError,
@@ -53,7 +54,17 @@ def check_password(attribute: str, password: Secret[str]) -> str:
     return clear
 
 
-@plugin.method(namespace="user", public=True)
+@plugin.method(
+    namespace="user",
+    public=True,
+    examples=[
+        Example(
+            "one's own",
+            [{"username": "ann", "old_password": "secret", "new_password": "better"}],
+            None,
+        )
+    ],
+)
 async def set_password(ctx: Context, data: PasswordChange) -> None:
     """Set a password: one's own with the old one, anybody's as a full admin.
 

@@ -10,6 +10,7 @@ from middlewared import (
     CallError,
     Context,
     Credentials,
+    Example,
     Origin,
     Secret,
     ValidationError,
@@ -40,13 +41,20 @@ def _credentials(ctx: Context) -> Credentials:
     return ctx.credentials
 
 
-@plugin.method(authenticated=True, read_only=True, immediate=True)
+@plugin.method(
+    authenticated=True,
+    read_only=True,
+    immediate=True,
+    examples=[Example("who one is", [])],
+)
 async def me(ctx: Context) -> UserInfo:
     """Tell who this connection is logged in as, and what it may do."""
     return describe_user(ctx, _credentials(ctx), ctx.session)
 
 
-@plugin.method(authenticated=True, read_only=True)
+@plugin.method(
+    authenticated=True, read_only=True, examples=[Example("log out", [], True)]
+)
 async def logout(ctx: Context) -> bool:
     """Log this connection out; its subscriptions end, and every token it made."""
     credentials = _credentials(ctx)
@@ -80,7 +88,18 @@ async def set_attribute(ctx: Context, key: str, value: Any) -> None:
     await ctx.get(Accounts).change(account_id, edit)
 
 
-@plugin.method(authenticated=True, read_only=True, immediate=True)
+@plugin.method(
+    authenticated=True,
+    read_only=True,
+    immediate=True,
+    examples=[
+        Example(
+            "an hour, from anywhere",
+            {"ttl": 3600, "match_origin": False},
+            "4SvDxbm0...",
+        )
+    ],
+)
 async def generate_token(
     ctx: Context,
     ttl: Ttl | None = 600,
@@ -112,7 +131,10 @@ async def generate_token(
     return Secret(token)
 
 
-@plugin.method(immediate=True)
+@plugin.method(
+    immediate=True,
+    examples=[Example("a link for ann", ["ann"], "/ui/#token=4SvDxbm0...")],
+)
 async def login_link(ctx: Context, username: str | None = None) -> Secret[str]:
     """Make a link to the browser page that logs in once, within an hour.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from middlewared import Context, Credentials, Date
+from middlewared import Context, Credentials, Date, Example
 from middlewared.context import Session
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared_auth.declaration import plugin
@@ -103,7 +103,10 @@ def sessions(
     return run_query(items, parse_filters(filters), parse_options(options or {}))
 
 
-@plugin.method(authenticated=True)
+@plugin.method(
+    authenticated=True,
+    examples=[Example("end a session", ["3f8e4a51-5c0c-4a3c-9a53-1f1b7b8f3f4e"], True)],
+)
 async def terminate_session(ctx: Context, id: str) -> bool:  # noqa: A002 - the wire's word
     """Log another session out, with its subscriptions and every token it made.
 

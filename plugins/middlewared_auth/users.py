@@ -10,7 +10,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from middlewared import Context, Date, Secret, ValidationError, ValidationErrors
+from middlewared import (
+    Context,
+    Date,
+    Example,
+    Secret,
+    ValidationError,
+    ValidationErrors,
+)
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared.registry import Registry
 from middlewared_auth.account import Account
@@ -154,7 +161,15 @@ def _taken(username: str) -> ValidationErrors:
     return ValidationErrors([ValidationError("data.username", text, errno.EEXIST)])
 
 
-@plugin.method(namespace="user")
+@plugin.method(
+    namespace="user",
+    examples=[
+        Example(
+            "somebody who runs jobs",
+            [{"username": "ann", "password": "secret", "roles": ["JOB_USER"]}],
+        )
+    ],
+)
 async def create(ctx: Context, data: UserCreate) -> User:
     """Make an account and return it."""
     fields = _checked(ctx, msgspec.structs.asdict(data))
@@ -191,7 +206,11 @@ def _checked(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@plugin.method(namespace="user", read_only=True)
+@plugin.method(
+    namespace="user",
+    read_only=True,
+    examples=[Example("one by name", [[["username", "=", "ann"]], {"get": True}])],
+)
 def query(
     ctx: Context, filters: Sequence[Any] = (), options: dict[str, Any] | None = None
 ) -> Any:
@@ -201,7 +220,9 @@ def query(
     return run_query(items, parse_filters(filters), parse_options(options or {}))
 
 
-@plugin.method(namespace="user")
+@plugin.method(
+    namespace="user", examples=[Example("lock an account", [2, {"locked": True}])]
+)
 async def update(ctx: Context, id: int, data: UserUpdate) -> User:  # noqa: A002 - wire
     """Change an account and return it.
 
@@ -223,7 +244,7 @@ async def update(ctx: Context, id: int, data: UserUpdate) -> User:  # noqa: A002
     return _describe(ctx, account)
 
 
-@plugin.method(namespace="user")
+@plugin.method(namespace="user", examples=[Example("remove account 2", [2], True)])
 async def delete(ctx: Context, id: int) -> bool:  # noqa: A002 - the wire's word
     """Remove an account with its keys, tokens and sessions; its jobs' history stays.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from middlewared import CallError, Context, Plugin, ValidationError
+from middlewared import CallError, Context, Example, Plugin, ValidationError
 from middlewared.plugin import Method
 from middlewared.registry import Registry
 from middlewared.results import holds_secret
@@ -143,7 +143,21 @@ def add_control_methods(plugin: Plugin) -> None:
 
 
 def _add_starts(plugin: Plugin) -> None:
-    @plugin.method(namespace="job", authenticated=True, name="submit")
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        name="submit",
+        examples=[
+            Example(
+                "safe to repeat",
+                [
+                    "demo.checksum",
+                    ["/usr/lib/python3"],
+                    {"key": "nightly-2027-01-31", "priority": 10},
+                ],
+            )
+        ],
+    )
     async def submit_job(
         ctx: Context,
         method: str,
@@ -158,7 +172,9 @@ def _add_starts(plugin: Plugin) -> None:
         """
         return (await submit(ctx, method, params, options)).id
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job", authenticated=True, examples=[Example("run job 4 again", [4])]
+    )
     async def retry(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -176,7 +192,11 @@ def _add_starts(plugin: Plugin) -> None:
             )
         return await _again(ctx, record, options)
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        examples=[Example("go on with job 4 where it failed", [4])],
+    )
     async def restart(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -217,7 +237,9 @@ async def _again(
 
 
 def _add_pauses(plugin: Plugin) -> None:
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job", authenticated=True, examples=[Example("hold job 4", [4])]
+    )
     async def pause(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -234,7 +256,9 @@ def _add_pauses(plugin: Plugin) -> None:
             raise CallError(f"Job {id} is {record.state}, it has ended", errno.EBUSY)
         jobs.pause(run)
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job", authenticated=True, examples=[Example("let job 4 go on", [4])]
+    )
     async def resume(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -263,7 +287,9 @@ def _add_record(plugin: Plugin) -> None:
             raise CallError(f"Job {id} is {record.state}, it has ended", errno.EBUSY)
         jobs.update(run, update)
 
-    @plugin.method(namespace="job", authenticated=True)
+    @plugin.method(
+        namespace="job", authenticated=True, examples=[Example("forget job 4", [4])]
+    )
     async def delete(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
@@ -271,7 +297,12 @@ def _add_record(plugin: Plugin) -> None:
         """Remove a job that has ended from history, with its log."""
         await ctx.get(Jobs).delete(await _find_own(ctx, id))
 
-    @plugin.method(namespace="job", authenticated=True, read_only=True)
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        read_only=True,
+        examples=[Example("what job 4 could not do", [4])],
+    )
     async def item_errors(
         ctx: Context,
         id: int,  # noqa: A002 - the wire's word
