@@ -176,6 +176,14 @@ TOGETHER = {
         "middlewared_dialects.settings",
         "middlewared_jobs.reading",
     ),
+    "plugins/dialects/test_arcgis.py": (
+        "middlewared_demo._mission",
+        "middlewared_dialects.arcgis.documents",
+        "middlewared_dialects.arcgis.pages",
+        "middlewared_dialects.arcgis.publication",
+        "middlewared_dialects.arcgis.routes",
+        "middlewared_dialects.texts",
+    ),
     "plugins/dialects/test_infolink.py": (
         "middlewared_demo._scenario",
         "middlewared_dialects.infolink.documents",

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from middlewared import Context, Plugin
 from middlewared.registry import Registry
-from middlewared_dialects import infolink
+from middlewared_dialects import arcgis, infolink
 from middlewared_dialects.organisation import Organisation
 from middlewared_dialects.settings import DialectSettings
 
@@ -20,7 +20,7 @@ plugin = Plugin(
 )
 
 
-plugin.routes += infolink.ROUTES
+plugin.routes += [*arcgis.ROUTES, *infolink.ROUTES]
 
 
 @plugin.lifespan
@@ -29,8 +29,7 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     """Know who this installation is, and what each dialect shows."""
     ctx.services.provide(Organisation, await Organisation.load(ctx))
     registry, settings = ctx.get(Registry), ctx.get(DialectSettings)
-    ctx.services.provide(
-        infolink.Infolink,
-        infolink.Infolink(registry, settings.infolink),
-    )
+    services = ctx.services
+    services.provide(arcgis.Arcgis, arcgis.Arcgis(registry, settings.arcgis))
+    services.provide(infolink.Infolink, infolink.Infolink(registry, settings.infolink))
     yield

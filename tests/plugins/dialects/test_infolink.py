@@ -102,7 +102,6 @@ class Client:
                 if answer["result"]["status"] == status:
                     found: dict[str, Any] = answer["result"]
                     return found
-                await anyio.sleep(0.01)
 
 
 def _open(answer: httpx.Response) -> dict[str, Any]:
