@@ -120,7 +120,7 @@ class _Compiler:
             if keyword.iskeyword(name):
                 text = f"{name!r} is a word of Python, expected another name"
                 raise self._mistakes.at(text, "params", name)
-            flag = None if isinstance(param, SecretParam) else param.flag
+            flag = param.flag
             if flag is not None and (not flag.strip("-") or "\0" in flag):
                 text = f"{flag!r} is no option"
                 raise self._mistakes.wrong("flag", text, "params", name)

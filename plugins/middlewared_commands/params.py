@@ -154,6 +154,7 @@ class ListParam(_Declared, frozen=True, kw_only=True, tag="list"):
 class SecretParam(_Declared, frozen=True, kw_only=True, tag="secret"):
     """A text that nothing shows; `{name}` is the path of a private file with it."""
 
+    flag: Flag = None
     stdin: Stdin = False
 
 

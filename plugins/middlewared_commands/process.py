@@ -62,9 +62,9 @@ class Process:
 
     def __init__(self, place: Place, *, stdin: int, stdout: int, stderr: int) -> None:
         self._place = place
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
+        self._server, theirs = socket.socketpair()
+        try:
+            with theirs:
                 self._popen = subprocess.Popen(  # noqa: S603 - words, no shell
                     [*_launcher(place, theirs.fileno()), *_encoded(place.words)],
                     stdin=stdin,
@@ -75,12 +75,11 @@ class Process:
                     cwd="/",
                     start_new_session=True,
                 )
-            except OSError as exc:
-                ours.close()
-                raise _not_started(place, "program", exc.errno or 0) from None
-        self._server = ours
-        self.pid = self._popen.pid
-        self.descriptor = os.pidfd_open(self.pid)
+            self.pid = self._popen.pid
+            self.descriptor = self._open_descriptor()
+        except OSError as exc:
+            self._server.close()
+            raise _not_started(place, "starter", exc.errno or 0) from None
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +95,14 @@ class Process:
             self._popen.wait()
         self._server.close()
         os.close(self.descriptor)
+
+    def _open_descriptor(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:
+            self._popen.kill()
+            self._popen.wait()
+            raise
 
     def begin(self) -> None:
         """Let the program begin; returns when it does.
@@ -154,11 +161,14 @@ def _launcher(place: Place, inlet: int) -> list[str | bytes]:
 def _not_started(place: Place, what: str, number: int) -> CallError:
     """Say why a program did not begin."""
     program, reason = place.words[0], os.strerror(number)
+    if number == errno.E2BIG:
+        what = "program"
     texts = {
         "cwd": f"working folder {place.folder!r} cannot be entered: {reason}",
         "user": f"the command cannot run as {place.account and place.account.name!r}: "
         f"{reason}",
         "nice": f"niceness {place.nice} cannot be had: {reason}",
+        "starter": f"the server cannot start processes: {reason}",
         "program": f"program {program!r} cannot be started: {reason}",
     }
     if what == "program" and number == errno.ENOENT and "/" not in program:

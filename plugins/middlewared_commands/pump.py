@@ -34,10 +34,14 @@ class Pipes:
         self._count = count
 
     def __enter__(self) -> Self:
-        for _ in range(self._count):
-            outlet, inlet = os.pipe()
-            self.outlets.append(outlet)
-            self.inlets.append(inlet)
+        try:
+            for _ in range(self._count):
+                outlet, inlet = os.pipe()
+                self.outlets.append(outlet)
+                self.inlets.append(inlet)
+        except OSError:
+            self._close_all()
+            raise
         return self
 
     def __exit__(
@@ -46,6 +50,9 @@ class Pipes:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close_all()
+
+    def _close_all(self) -> None:
         self.close_inlets()
         _close(self.outlets)
 

@@ -11,7 +11,6 @@ from middlewared_commands.params import (
     IntParam,
     ListParam,
     Param,
-    SecretParam,
 )
 from middlewared_commands.template import Template
 from middlewared_commands.values import texts_of
@@ -66,7 +65,7 @@ class Words(msgspec.Struct, frozen=True):
             if template.text == END_OF_OPTIONS:
                 break
             only = template.only
-            if only is not None and (_flag_of(self.params[only]) or "").endswith("="):
+            if only is not None and (self.params[only].flag or "").endswith("="):
                 continue
             found.update(template.leading)
         return frozenset(found)
@@ -107,7 +106,7 @@ class Words(msgspec.Struct, frozen=True):
                     f"{name!r} need not be given, so it cannot be a part of a word "
                     "without a default"
                 )
-            if _flag_of(param) is not None:
+            if param.flag is not None:
                 raise WordsError(f"{name!r} has a flag, so it has to be a whole word")
         self._check_prefix(template)
 
@@ -131,7 +130,7 @@ class Words(msgspec.Struct, frozen=True):
             plain = {name: (found or [""])[0] for name, found in texts.items()}
             return [(template.fill(plain), self._beginner(template, plain))]
         param, texts_ = self.params[only], self._texts(only, values, files) or []
-        flag = _flag_of(param)
+        flag = param.flag
         if isinstance(param, BoolParam) and flag is not None:
             return [(flag, None)] if values[only] else []
         begun_by = None if _may_lead(param) else only
@@ -157,10 +156,6 @@ class Words(msgspec.Struct, frozen=True):
 
 
 _NONE = (None, msgspec.UNSET)
-
-
-def _flag_of(param: Param) -> str | None:
-    return None if isinstance(param, SecretParam) else param.flag
 
 
 def _may_lead(param: Param) -> bool:

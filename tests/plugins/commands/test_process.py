@@ -303,6 +303,13 @@ def test_output_that_somebody_else_holds_open(tmp_path: Path) -> None:
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
+def test_a_server_that_cannot_start_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the program that is blamed."""
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(CallError, match="the server cannot start processes: No such"):
+        run(place("true"))
+
+
 def test_no_descriptor_is_left() -> None:
     """Runs and failures to run close what they opened."""
 

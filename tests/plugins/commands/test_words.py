@@ -46,6 +46,7 @@ PARAMS: dict[str, Param] = {
     "p": PathParam(),
     "files": ListParam(items="path", flag="-i"),
     "secret": SecretParam(),
+    "key": SecretParam(flag="--key-file", required=False),
 }
 
 
@@ -77,6 +78,7 @@ def fill(*templates: str, **values: Any) -> list[str]:
         (["{files}"], {"files": ["/a", "/b"]}, ["-i", "/a", "-i", "/b"]),
         (["{secret}", "f={secret}"], {}, ["/private/file", "f=/private/file"]),
         (["{{{a}}}"], {"a": "x"}, ["{x}"]),
+        (["{key}"], {"key": None}, []),
     ],
 )
 def test_filled(templates: list[str], values: dict[str, Any], words: list[str]) -> None:
@@ -127,6 +129,12 @@ def test_templates_that_could_not_be_filled(templates: list[str], text: str) -> 
     """They are refused before there is any value."""
     with pytest.raises(WordsError, match=text):
         Words.compile(templates, PARAMS)
+
+
+def test_an_optional_secret() -> None:
+    """Its option is there with the path of its file, when it is given."""
+    words = Words.compile(["{key}"], PARAMS)
+    assert words.fill({}, {"key": "/private/key"}) == ["--key-file", "/private/key"]
 
 
 def test_no_template() -> None:
