@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from middlewared.clock import Clock, SystemClock
+from middlewared.collector import collect_in_proportion
 from middlewared.context import Announcements, Caller, Context, Services
 from middlewared.database import Database
 from middlewared.datadir import locked_data_dir
@@ -195,6 +196,7 @@ class App:
                 async with self.serving() as server:
                     group.start_soon(self._wait_hangup, server, name="hangup")
                     ready(server)
+                    group.start_soon(collect_in_proportion, name="collector")
                     await self.shutdown.requested.wait()
                     logger.info("stopping, jobs have %g s to end", self.shutdown.grace)
                 group.cancel_scope.cancel()

@@ -164,7 +164,6 @@ TOGETHER = {
         "middlewared_jobs.step",
         "middlewared_jobs.submission",
         "middlewared_jobs.timetable",
-        "middlewared_jobs.tracking",
     ),
     # What every dialect stands on.
     "plugins/dialects/test_gateway.py": (

@@ -231,8 +231,7 @@ class Admission:
     def _accepted(
         self, run: Run, wish: Submission, added: Announcement, exc: Exception | None
     ) -> None:
-        if run.id not in self._roster.live:
-            return  # refused already, since an earlier row of it could not be written
+        run.settle()
         if exc is not None:
             self._refuse(run, wish, exc)
             return

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["AdoptedChild", "Child", "Offspring", "Run"]
 
 
-def _unexpected(exc: Exception | None) -> None:
-    """Stand in for a callback that a run from an earlier start never needs."""
+def _settled(exc: Exception | None) -> None:
+    """Stand in for `Run.accepting` once it was called, or is not needed."""
 
 
 class Offspring(Protocol):
@@ -80,7 +80,8 @@ class Run:
         job: what the body sees; a new one for each attempt.
         queued: it is in the queue of those that could start.
         accepted: its first row is committed, so its id may be known outside.
-        accepting: to call with the outcome of the write of its first row.
+        accepting: to call with the outcome of the write of its first row; does nothing
+            when that was settled.
         waiters: to call once its end is committed.
         joining: wishes that share it as soon as it is accepted.
         insiders: sessions whose call created or joined it; they see its secrets.
@@ -102,6 +103,7 @@ class Run:
     """
 
     __slots__ = (
+        "__weakref__",
         "accepted",
         "accepting",
         "adopted",
@@ -162,7 +164,7 @@ class Run:
         self.limits = limits
         self.queued = False
         self.accepted = False
-        self.accepting: Callable[[Exception | None], None] = _unexpected
+        self.accepting: Callable[[Exception | None], None] = _settled
         self.joining: list[Submission] = []
         self.waiters: list[Callable[[], None]] = []
         self.insiders: set[ClientSession] = set()
@@ -196,3 +198,7 @@ class Run:
     def context(self) -> Context:
         """The rights that the body runs with."""
         return self.job.context
+
+    def settle(self) -> None:
+        """Let go of `accepting`: it is called once, and holds the run."""
+        self.accepting = _settled

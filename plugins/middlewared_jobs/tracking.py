@@ -1,12 +1,14 @@
 """Makes runs: a record, the method that performs it, and what its body sees."""
 
+import errno
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from middlewared import Context, Credentials
+from middlewared import CallError, Context, Credentials
 from middlewared.clock import Clock
 from middlewared.plugin import Method
 from middlewared_jobs.adopted import Save, adopt, release
@@ -77,13 +79,35 @@ class Tracker:
 
     def _job(self, run: Run, who: Credentials | None) -> Job:
         record = run.record
-        noted = partial(self._noted, run)
+        # Weakly, since the run holds the job: a job that has ended is freed at once,
+        # and does not wait for the garbage collector.
+        known = weakref.ref(run)
+        noted = partial(self._note, known)
         notebook = Notebook(record, self._settings, self._now, noted)
         context = JobContext(self._services, who, record.id)
         job = Job(record, context, notebook, run.spec.messages)
-        job._adopter = partial(adopt, run, self._write)
-        job._releaser = partial(release, run)
+        job._adopter = partial(self._adopt, known)
+        job._releaser = partial(_release, known)
         return job
+
+    def _note(self, known: weakref.ref[Run], urgent: bool) -> None:
+        run = known()
+        if run is not None:
+            self._noted(run, urgent)
+
+    async def _adopt(
+        self, known: weakref.ref[Run], pid: int, grace: float | None
+    ) -> None:
+        run = known()
+        if run is None:
+            raise CallError("The job has ended", errno.EINVAL)
+        await adopt(run, self._write, pid, grace)
+
+
+def _release(known: weakref.ref[Run]) -> None:
+    run = known()
+    if run is not None:
+        release(run)
 
 
 def declared_steps(spec: JobSpec, job: int) -> list[StepRecord]:

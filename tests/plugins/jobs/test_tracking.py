@@ -1,0 +1,32 @@
+"""What is in memory of a job, and for how long."""
+
+import gc
+from collections.abc import Iterable
+
+from jobs_stage import World
+from jobs_wire import Wire
+
+from middlewared_jobs.run import Run
+
+
+def runs_besides(others: Iterable[Run]) -> list[Run]:
+    """Give the runs that something still refers to, without those of other tests."""
+    known = {id(run) for run in others}
+    # Not isinstance: that looks through weak proxies, into what is gone.
+    found = (run for run in gc.get_objects() if type(run) is Run)
+    return [run for run in found if id(run) not in known]
+
+
+async def test_jobs_are_freed_when_they_have_ended(world: World, admin: Wire) -> None:
+    """Nothing of a job that went well waits for the garbage collector."""
+    world.stage.open("i")
+    others = runs_besides(())
+    gc.disable()
+    try:
+        for _ in range(5):
+            await admin.run("t.echo", 1)
+        last = await admin.run("t.attentive", "i")
+        # The writer of the database remembers its last group until the next one.
+        assert [run.id for run in runs_besides(others)] in ([], [last["id"]])
+    finally:
+        gc.enable()
