@@ -123,11 +123,16 @@ def _job(method: Method) -> Html:
             tag("td", line(docs.get(name, ""))),
         )
         for name, value in traits.items()
+        if value
     )
     head = tag("tr", (tag("th", t, scope="col") for t in ("trait", "value", "meaning")))
     return join(
         tag("h2", "Job", id="job"),
-        tag("p", "Its calls are jobs: they outlive the connection."),
+        tag(
+            "p",
+            "Its calls are jobs: they outlive the connection. "
+            "What is not listed is off, or empty.",
+        ),
         tag("div", tag("table", tag("thead", head), tag("tbody", rows)), class_="wide"),
     )
 

@@ -147,7 +147,11 @@ async def get(ctx: Context, id: int) -> Note:  # noqa: A002 - the wire's word
 
 # -- start collection --
 plugin.collection(
-    "notes.query", Note, doc="Notes as they are written.", roles=["NOTES_READ"]
+    "notes.query",
+    Note,
+    doc="Notes as they are written.",
+    roles=["NOTES_READ"],
+    noun="note",
 )
 # -- end collection --
 

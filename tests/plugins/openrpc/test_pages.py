@@ -128,6 +128,7 @@ async def test_page_of_a_method(http: httpx.AsyncClient) -> None:
     assert "Required roles: For JOB_USER , and full admins." in text
     assert "optional Default: &quot;sha256&quot;" in text
     assert "abortable true May be aborted while it runs." in text
+    assert "transient" not in text
     assert "-32602 InvalidParams" in text
     assert "&quot;algorithm&quot;:&quot;blake2b&quot;" in text
     assert "Digest of the digests of all files" in text
