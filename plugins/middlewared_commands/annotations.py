@@ -41,9 +41,9 @@ def _pattern(pattern: str | None, *, leading: bool, path: bool) -> str | None:
 
     In Python ``$`` matches before a newline at the end, too, hence what follows it.
     """
-    begin = _ABSOLUTE if path else _NO_DASH if leading else ""
     if pattern is None:
-        return f"^{begin}" if begin else None
+        return "^/" if path else f"^{_NO_DASH}" if leading else None
+    begin = _ABSOLUTE if path else _NO_DASH if leading else ""
     whole = f"^{begin}(?:{pattern})$(?!\\n)"
     try:
         re.compile(whole)

@@ -146,19 +146,19 @@ class _Compiler:
         return folder
 
     def _shown(self) -> set[str]:
-        """Name the params that the lock and the description show."""
+        """Name the params that lock, description and limits show."""
         found: set[str] = set()
-        params = self._table.params
-        for key in ("lock", "description"):
-            text = getattr(self._table, key)
+        params, table = self._table.params, self._table
+        texts = [("lock", table.lock), ("description", table.description)]
+        for key, text in (*texts, *(("limits", text) for text in table.limits)):
             if text is None:
                 continue
             make = partial(Template.parse, text)
             for name in self._mistakes.attempt(key, make).names:
                 if name not in params:
                     known = ", ".join(params) or "(none)"
-                    text = f"{name!r} is no param, expected one of {known}"
-                    raise self._mistakes.wrong(key, text)
+                    wrong = f"{name!r} is no param, expected one of {known}"
+                    raise self._mistakes.wrong(key, wrong)
                 if isinstance(params[name], SecretParam):
                     raise self._mistakes.wrong(key, f"it shows secret {name!r}")
                 found.add(name)

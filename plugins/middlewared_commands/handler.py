@@ -36,6 +36,7 @@ def declare(plugin: Plugin, command: Command) -> None:
         on_worker_lost=table.on_worker_lost,
         priority=table.priority,
         max_running=table.max_running,
+        limits=table.limits,
     )(_handler(command, name))
     plugin.method(roles=table.roles, namespace=namespace, name=name)(run)
 

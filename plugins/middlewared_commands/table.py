@@ -129,6 +129,13 @@ class CommandTable(
     max_running: Annotated[
         Positive | None, Meta(description="Jobs of it that may run at one time.")
     ] = None
+    limits: Annotated[
+        dict[str, Positive],
+        Meta(
+            description="Jobs that may run at one time with one key, of any method "
+            "that names it, by key; params in braces."
+        ),
+    ] = {}
     cwd: Annotated[
         str,
         Meta(description="Its working folder: an absolute path, or a param `{name}`."),

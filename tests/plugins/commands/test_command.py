@@ -167,6 +167,7 @@ MISTAKES = [
     ('environment = {"X=Y" = "1"}', f"setting environment in {WHERE}': 'X=Y' is no"),
     ('environment = {X = "{"}', f"setting environment in {WHERE}': Single '{{'"),
     ('lock = "{x}"', f"setting lock in {WHERE}': 'x' is no param, expected one of"),
+    ('limits = {"a:{x}" = 1}', f"setting limits in {WHERE}': 'x' is no param, exp"),
     ('description = "{"', f"setting description in {WHERE}': Single '{{'"),
     (
         'lock = "{x}"\n' + P + "x = {type='secret', env='X'}",

@@ -186,6 +186,15 @@ description = "Do {{a}}"
 roles = ["JOB_USER"]
 params.a = {{}}
 
+[commands.t.limited]
+script = '''
+mkdir "$folder/$$"; ls "$folder" | wc -l; sleep 0.1; rmdir "$folder/$$"
+'''
+result = "text"
+limits = {{"host:{{host}}" = 2}}
+params.host = {{}}
+params.folder = {{type = "path"}}
+
 [commands.t.again]
 script = 'echo x >> "$folder/tries"; exit 1'
 retries = 2
@@ -503,6 +512,14 @@ async def test_locks_and_descriptions(admin: Wire) -> None:
     second = await admin.start("t.locked", "two")
     items = [await admin.final(number) for number in (first, second)]
     assert [item["description"] for item in items] == ["Do one", "Do two"]
+
+
+async def test_limits(admin: Wire, tmp_path: Path) -> None:
+    """So many jobs with one key run at one time, as the table says."""
+    (folder := tmp_path / "inside").mkdir()
+    numbers = [await admin.start("t.limited", "one", str(folder)) for _ in range(5)]
+    inside = [int((await admin.final(number))["result"]) for number in numbers]
+    assert max(inside) == 2
 
 
 async def test_attempts(admin: Wire, tmp_path: Path) -> None:
