@@ -183,6 +183,14 @@ TOGETHER = {
         "middlewared_dialects.arcgis.routes",
         "middlewared_dialects.texts",
     ),
+    "plugins/dialects/test_webex.py": (
+        "middlewared_demo._move",
+        "middlewared_dialects.webex.documents",
+        "middlewared_dialects.webex.families",
+        "middlewared_dialects.webex.publication",
+        "middlewared_dialects.webex.refusals",
+        "middlewared_dialects.webex.routes",
+    ),
     "plugins/dialects/test_infolink.py": (
         "middlewared_demo._scenario",
         "middlewared_dialects.infolink.documents",

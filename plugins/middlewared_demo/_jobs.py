@@ -19,6 +19,7 @@ from msgspec import Meta
 from middlewared import CallError, Example, Plugin
 from middlewared_auth import JOB_USER
 from middlewared_demo._mission import add_mission
+from middlewared_demo._move import add_move
 from middlewared_demo._paths import DemoSettings, allowed_path
 from middlewared_demo._scenario import add_scenario
 from middlewared_jobs import Job, job
@@ -32,6 +33,7 @@ plugin = Plugin(
     migrations=importlib.resources.files(__package__) / "migrations",
 )
 add_mission(plugin)
+add_move(plugin)
 add_scenario(plugin)
 
 BLOCK = 1 << 20

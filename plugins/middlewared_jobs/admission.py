@@ -91,7 +91,7 @@ class Admission:
             )
         spec = spec_of(wish.method)
         lock = lock_of(spec, wish.values)
-        if lock is not None and wish.options is DEFAULT and wish.restarts is None:
+        if lock is not None:
             joined = find_to_join(self._queue, wish, spec, lock)
             if joined is not None:
                 self.share(joined, wish)

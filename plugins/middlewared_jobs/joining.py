@@ -4,6 +4,7 @@ import errno
 
 from middlewared import CallError, Credentials, ejson
 from middlewared_jobs.lockqueue import LockQueue
+from middlewared_jobs.options import DEFAULT
 from middlewared_jobs.run import Run
 from middlewared_jobs.spec import JobSpec
 from middlewared_jobs.submission import Submission
@@ -29,10 +30,13 @@ def find_to_join(
     if queue.count_waiting(lock) < size:
         return None
     wanted = _complete(wish.method.params.defaults, wish.values)
+    # Who chose options, or goes on with another job, wants a job of its own.
+    plain = wish.options is DEFAULT and wish.restarts is None
     for run in queue.waiting_for(lock):
         assert isinstance(run, Run)  # noqa: S101 - only runs are queued
         if (
-            run.method is wish.method
+            plain
+            and run.method is wish.method
             and _may_share(wish.credentials, run)
             and _complete(run.method.params.defaults, run.values) == wanted
         ):

@@ -1,0 +1,88 @@
+"""The three shapes in which the Webex dialect says no."""
+
+import uuid
+
+from starlette.responses import Response
+
+from middlewared.http import JsonResponse
+from middlewared_dialects.problems import DialectError, Problem, problem_of, sentence_of
+from middlewared_dialects.webex.documents import Document
+from middlewared_dialects.webex.families import Family
+
+__all__ = ["MethodNotAllowed", "UnsupportedMedia", "refusal"]
+
+_STATUS = {
+    Problem.UNAUTHENTICATED: 401,
+    Problem.FORBIDDEN: 403,
+    Problem.NOT_FOUND: 404,
+    Problem.BUSY: 409,
+    Problem.CONFLICT: 409,
+    Problem.NOT_FINISHED: 409,
+    Problem.NO_RESTART: 409,
+    Problem.NOT_RESTARTABLE: 409,
+    Problem.INVALID: 400,
+    Problem.TOO_MANY: 429,
+    Problem.INTERNAL: 500,
+}
+#: Code of a wrong body, as moveLocation and manageNumbers number it.
+BAD_BODY = 1026016
+BAD_BODY_TEXT = "BATCH-1017017"
+LOCKED, RETRY_SECONDS = 423, 30
+
+
+class MethodNotAllowed(DialectError):
+    """The resource is there, but not for this HTTP method."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(Problem.INVALID, f"{method} is not allowed here")
+
+
+class UnsupportedMedia(DialectError):
+    """The body is no JSON."""
+
+    def __init__(self, media: str) -> None:
+        text = f"Content-Type is {media!r}, expected application/json"
+        super().__init__(Problem.INVALID, text)
+
+
+def _status(exc: Exception) -> int:
+    match exc:
+        case MethodNotAllowed():
+            return 405
+        case UnsupportedMedia():
+            return 415
+        case _:
+            return _STATUS[problem_of(exc)]
+
+
+def refusal(exc: Exception, family: Family | None, *, stopping: bool) -> Response:
+    """Answer a request that is refused.
+
+    Args:
+        exc: why.
+        family: whose shape a wrong body gets.
+        stopping: the server stops; who is busy for that is asked to come again.
+    """
+    status, text = _status(exc), sentence_of(exc)
+    tracking = f"ROUTER_{uuid.uuid4()}"
+    shape = family.bad_body if family is not None and status == 400 else "platform"  # noqa: PLR2004 - RFC 9110
+    if stopping and problem_of(exc) is Problem.BUSY:
+        status = LOCKED
+    body: Document
+    if shape == "codes":
+        body = {"error": [{"code": BAD_BODY, "message": text}]}
+    elif shape == "keyed":
+        said = {"description": text, "code": BAD_BODY_TEXT, "location": None}
+        body = {"error": {"key": "400", "message": [said]}, "trackingId": tracking}
+    else:
+        said = {"description": text}
+        body = {"message": text, "errors": [said], "trackingId": tracking}
+    answer = JsonResponse(body, status)
+    wait = exc.retry_after if isinstance(exc, DialectError) else None
+    if status == LOCKED:
+        wait = RETRY_SECONDS
+    if wait is not None:
+        answer.headers["Retry-After"] = f"{wait}"
+    if status == 401:  # noqa: PLR2004 - RFC 9110
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
