@@ -23,8 +23,10 @@ from middlewared.events import EventBus
 from middlewared.feeds import Feeds
 from middlewared.http import build_http
 from middlewared.loader import find_plugins, in_start_order
+from middlewared.openfiles import raise_limit
 from middlewared.plugin import Plugin
 from middlewared.proxies import Proxies
+from middlewared.quotas import Quotas
 from middlewared.registry import Registry
 from middlewared.server import Server
 from middlewared.sessions import Sessions
@@ -120,6 +122,7 @@ class App:
         services.provide(Tasks, Tasks())
         services.provide(Sessions, Sessions())
         services.provide(Proxies, Proxies(self.settings))
+        services.provide(Quotas, Quotas(self.settings))
         services.provide(Startup, Startup())
         services.provide(Shutdown, self.shutdown)
         services.provide(Announcements, Announcements())
@@ -253,6 +256,7 @@ def run(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
+    raise_limit(settings)
     app = App(settings)
     serve = partial(app.serve, partial(ready, app.services))
     anyio.run(serve, backend="asyncio", backend_options=loop_options())

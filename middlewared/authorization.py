@@ -11,17 +11,33 @@ from starlette.requests import Request
 from middlewared.access import Authenticator, Credentials, Origin
 from middlewared.clock import Clock
 from middlewared.context import Services
-from middlewared.errors import CallError
+from middlewared.errors import ENOTAUTHENTICATED, CallError
 from middlewared.hosts import require_secure
 from middlewared.peers import peer_credentials
 from middlewared.settings import Settings
 
-__all__ = ["authorize"]
+__all__ = ["Refused", "authorize"]
 
 #: How one can prove oneself; browsers ask for name and password.
 CHALLENGE = 'Basic realm="middlewared", charset="UTF-8", Bearer, Token'
 
+UNAUTHORIZED = 401  # RFC 9110, 15.5.2
+
 Proof = Callable[[Authenticator, str, Origin], Awaitable[Credentials | None]]
+
+
+class Refused(HTTPException):
+    """The sender of a request is not let in; a route need not catch it.
+
+    Args:
+        status: of the answer: 401, 403 or 429.
+        error: why.
+    """
+
+    def __init__(self, status: int, error: CallError) -> None:
+        headers = {"WWW-Authenticate": CHALLENGE} if status == UNAUTHORIZED else None
+        super().__init__(status, f"{error.text}\n", headers)
+        self.error = error
 
 
 async def authorize(
@@ -40,7 +56,7 @@ async def authorize(
         token: one that came otherwise, in the query for example.
 
     Raises:
-        HTTPException: 401, they are not good; 403, they came over plain HTTP; 429, too
+        Refused: 401, they are not good; 403, they came over plain HTTP; 429, too
             many were not.
     """
     services: Services = request.state.services
@@ -61,11 +77,10 @@ async def authorize(
         found = prove and await prove(authenticator, value.strip(), origin)
     except CallError as exc:
         status = 429 if exc.errno == errno.EBUSY else 403
-        raise HTTPException(status, f"{exc.text}\n") from None
+        raise Refused(status, exc) from None
     if found is None:
-        raise HTTPException(
-            401, "The credentials are not good\n", {"WWW-Authenticate": CHALLENGE}
-        )
+        text = "The credentials are not good"
+        raise Refused(UNAUTHORIZED, CallError(text, ENOTAUTHENTICATED))
     return found
 
 

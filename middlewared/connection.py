@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._transport: asyncio.Transport | None = None
-        self.origin = Origin()
+        self.peer = self.origin = Origin()
         self.session: ClientSession | None = None
         self.identify(anonymous=True)
 
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         # Cast: uvloop's transports are no asyncio.Transport, only alike.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(TRANSPORT_HIGH, TRANSPORT_LOW)
-        self.origin = self.gate.origin_of(transport)
+        self.peer = self.origin = self.gate.origin_of(transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and start what it asks for; never waits."""

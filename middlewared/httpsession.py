@@ -2,16 +2,17 @@
 
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import NoReturn
 
 from starlette.requests import Request
 
 from middlewared.access import Origin
-from middlewared.authorization import authorize
+from middlewared.authorization import Refused, authorize
 from middlewared.context import Services
 from middlewared.errors import CallError
 from middlewared.events import Event, Subscriber
+from middlewared.quotas import Quotas
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
 
@@ -66,16 +67,29 @@ async def http_session(
         token: see `authorize`.
 
     Raises:
-        HTTPException: what it proves itself with is refused, see `authorize`.
+        Refused: what it proves itself with is refused, see `authorize`; 429, its
+            address or account has too many connections.
     """
     services: Services = request.state.services
-    credentials = await authorize(request, bearer=bearer, token=token)
+    sessions, quotas = services.get(Sessions), services.get(Quotas)
     session = HttpSession(services, request.state.origin)
-    sessions = services.get(Sessions)
-    sessions.add(session)
+    with _too_many():
+        quotas.check_origin(session.origin)
+    quotas.add(session)
     try:
-        session.login(credentials)
+        credentials = await authorize(request, bearer=bearer, token=token)
+        with _too_many():
+            session.login(credentials)
+        sessions.add(session)
         yield session
     finally:
         sessions.discard(session)
         session.close()
+
+
+@contextlib.contextmanager
+def _too_many() -> Iterator[None]:
+    try:
+        yield
+    except CallError as exc:
+        raise Refused(429, exc) from None

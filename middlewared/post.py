@@ -1,16 +1,13 @@
 """JSON-RPC over HTTP: one POST is one message, its answer is the body of the answer."""
 
-import errno
-
 import anyio
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from middlewared import jsonrpc
+from middlewared.authorization import Refused
 from middlewared.context import Services
 from middlewared.dispatch import Dispatcher
-from middlewared.errors import ENOTAUTHENTICATED, CallError
 from middlewared.httpsession import HttpSession, http_session
 from middlewared.session import Options
 from middlewared.settings import Settings
@@ -53,7 +50,7 @@ async def post(request: Request) -> Response:
             answer = await _exchange(request, session, body)
     except _Unfit as exc:
         return PlainTextResponse(f"{exc}\n", status_code=exc.status)
-    except HTTPException as exc:
+    except Refused as exc:
         return _refuse(exc)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
@@ -71,15 +68,10 @@ def _json(body: bytes, status: int) -> Response:
     )
 
 
-#: What a refusal is called in JSON-RPC's terms, by its status.
-_ERRNOS = {401: ENOTAUTHENTICATED, 403: errno.EPERM, 429: errno.EBUSY}
-
-
-def _refuse(exc: HTTPException) -> Response:
-    error = CallError(exc.detail.strip(), _ERRNOS[exc.status_code])
-    body = jsonrpc.render_error(error, b"", with_trace=False)
+def _refuse(exc: Refused) -> Response:
+    body = jsonrpc.render_error(exc.error, b"", with_trace=False)
     answer = _json(body, exc.status_code)
-    if exc.status_code == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2
+    if exc.headers:
         # No challenge for Basic: a browser would ask its user in a window of its own.
         answer.headers["WWW-Authenticate"] = 'Bearer realm="middlewared"'
     return answer

@@ -4,15 +4,15 @@ Whatever the headers say, they count only when the peer is one of ``trusted_prox
 anybody else could write them too.
 """
 
-import ipaddress
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from middlewared.access import Origin
+from middlewared.addresses import is_loopback, parse_address
 from middlewared.settings import Settings
 
-__all__ = ["UNIX_SOCKET_PROXIED", "Proxies", "is_loopback"]
+__all__ = ["UNIX_SOCKET_PROXIED", "Proxies"]
 
 #: A proxy on the unix socket would make a full admin of everybody behind it.
 UNIX_SOCKET_PROXIED = "The unix socket is not for proxies; use the port\n"
@@ -25,21 +25,6 @@ _SIGNS = (FOR, SCHEME, "x-forwarded-host", "x-real-ip", "forwarded")
 Headers = Callable[[str], Sequence[str]]
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    try:
-        return _address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
-
-
 def _hop(text: str) -> str | None:
     """Read one entry of X-Forwarded-For; some proxies add the port."""
     host = text.strip()
@@ -48,7 +33,7 @@ def _hop(text: str) -> str | None:
     elif host.count(":") == 1:
         host = host.partition(":")[0]
     try:
-        return str(_address(host))
+        return str(parse_address(host))
     except ValueError:
         return None
 
@@ -63,7 +48,7 @@ class Proxies:
     def trusts(self, address: str) -> bool:
         """Tell whether an address is a trusted proxy's."""
         try:
-            found = _address(address)
+            found = parse_address(address)
         except ValueError:
             return False
         return any(found in network for network in self._networks)

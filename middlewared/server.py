@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import Request
 
 from middlewared.access import Authenticator, Origin
+from middlewared.addresses import is_loopback
 from middlewared.basepath import without_base
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
@@ -30,7 +31,8 @@ from middlewared.errors import CallError, PortInUse, SettingsError, StartError
 from middlewared.figures import Traffic
 from middlewared.hosts import host_allowed, origin_allowed
 from middlewared.peers import peer_credentials
-from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies, is_loopback
+from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies
+from middlewared.quotas import Quotas
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
 from middlewared.settings import Settings
@@ -51,11 +53,17 @@ class _HttpProtocol(H11Protocol):
     """uvicorn's HTTP protocol with a deadline for the head of each request."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _counted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
-        self.app_state["origin"] = self.app_state["gate"].origin_of(transport)
-        self._arm()
+        gate: Server = self.app_state["gate"]
+        self.app_state["origin"] = gate.origin_of(transport)
+        if gate.take_socket(self.app_state["origin"]):
+            self._counted = True
+            self._arm()
+        else:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._idle():
@@ -66,6 +74,8 @@ class _HttpProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._counted:
+            self.app_state["gate"].return_socket(self.app_state["origin"])
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
@@ -124,6 +134,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._tls = tls
         self._proxies = services.get(Proxies)
+        self._quotas = services.get(Quotas)
         self._socket_is_ours = False
         self._config = Config(
             app,
@@ -144,7 +155,7 @@ class Server:
         return (
             self._wrong_place(request)
             or self._wrong_client(request, origin)
-            or self._no_room()
+            or self._no_room(origin)
         )
 
     def _wrong_place(self, request: Request) -> tuple[int, str] | None:
@@ -165,11 +176,15 @@ class Server:
             return 403, f"Origin {page!r} is not in allowed_origins\n"
         return None
 
-    def _no_room(self) -> tuple[int, str] | None:
+    def _no_room(self, origin: Origin) -> tuple[int, str] | None:
         if self.stopping:
             return 503, "The server stops\n"
         if len(self.connections) >= self.settings.max_connections:
             return 503, f"{self.settings.max_connections} connections are open\n"
+        try:
+            self._quotas.check_origin(origin)
+        except CallError as exc:
+            return 429, f"{exc.text}\n"
         return None
 
     def open_session(self, connection: Connection, origin: Origin) -> ClientSession:
@@ -178,6 +193,7 @@ class Server:
         self.traffic.opened += 1
         session = ClientSession(self._services, connection, origin)
         self._services.get(Sessions).add(session)
+        self._quotas.add(session)
         peer = peer_credentials(origin, self._services.get(Clock))  # type: ignore[type-abstract]  # by protocol
         if peer is not None:
             session.login(peer)
@@ -215,9 +231,22 @@ class Server:
         """Say where an upgrade comes from, through a trusted proxy or not."""
         return self._proxies.origin(peer, request.headers.get_all)
 
+    def take_socket(self, peer: Origin) -> bool:
+        """Count a socket; False when its address has too many, proxies aside."""
+        return self._speaks_for_many(peer) or self._quotas.take_socket(peer)
+
+    def return_socket(self, peer: Origin) -> None:
+        """Forget a socket that was counted."""
+        if not self._speaks_for_many(peer):
+            self._quotas.return_socket(peer)
+
+    def _speaks_for_many(self, peer: Origin) -> bool:
+        return peer.address is not None and self._proxies.trusts(peer.address)
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone, and its session."""
         self.connections.discard(connection)
+        self.return_socket(connection.peer)
         if connection.session is not None:
             self._services.get(Sessions).discard(connection.session)
 

@@ -30,6 +30,7 @@ from middlewared.events import (
 from middlewared.feeds import Cut, Feed, Feeds, Member, Subscribed, SubscribeOptions
 from middlewared.frames import text_frame
 from middlewared.hosts import require_secure
+from middlewared.quotas import Quotas
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
 
@@ -167,13 +168,17 @@ class ClientSession(Subscriber):
         gone: a login may end after its client.
 
         Raises:
-            CallError: EPERM, see `require_secure`.
+            CallError: EPERM, see `require_secure`; EDQUOT, the account has too many
+                connections.
         """
         if self.closed:
             return
+        before, quotas = self.credentials, self.services.get(Quotas)
         if credentials is not None:
             self.require_secure()
-        before = self.credentials
+            if before is None or before.account_id != credentials.account_id:
+                quotas.check_login(credentials)
+        quotas.change(self, credentials)
         for callback in self._logout:
             callback()
         self._logout.clear()
@@ -217,6 +222,7 @@ class ClientSession(Subscriber):
     def close(self) -> None:
         """Forget the client: its calls go on, its subscriptions end."""
         self.closed = True
+        self.services.get(Quotas).discard(self)
         for callback in self._logout:
             callback()
         self._logout.clear()
@@ -327,6 +333,7 @@ class ClientSession(Subscriber):
             raise CallError(
                 f"This connection has {limit} subscriptions already", errno.EDQUOT
             )
+        self.services.get(Quotas).check_subscription(self)
 
     def _source(self, name: str) -> Source | None:
         """Give the source that a name means, None for a collection."""

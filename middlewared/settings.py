@@ -139,6 +139,22 @@ class Settings(
     max_anonymous_message: Annotated[
         Positive, Meta(description="Bytes of a message before login.")
     ] = 8192
+    max_address_connections: Annotated[
+        Positive,
+        Meta(description="Connections of one address; this machine's own have no end."),
+    ] = 1000
+    max_user_connections: Annotated[
+        Positive,
+        Meta(description="Connections of one account; full admins' have no end."),
+    ] = 1000
+    max_address_subscriptions: Annotated[
+        Positive,
+        Meta(description="Subscriptions of one address; as for connections."),
+    ] = 10_000
+    max_user_subscriptions: Annotated[
+        Positive,
+        Meta(description="Subscriptions of one account; as for connections."),
+    ] = 10_000
     max_subscriptions: Annotated[
         Positive, Meta(description="Subscriptions of one connection.")
     ] = 1000

@@ -1,10 +1,10 @@
 """The limit on failed logins per address."""
 
 import errno
-import ipaddress
 from collections import deque
 
 from middlewared import CallError, Origin
+from middlewared.addresses import network_of
 from middlewared.clock import Clock
 
 __all__ = ["Attempt", "LoginLimits"]
@@ -12,21 +12,6 @@ __all__ = ["Attempt", "LoginLimits"]
 WINDOW_SECONDS = 60.0
 #: Addresses remembered; the one that tried least recently is forgotten first.
 MAX_ADDRESSES = 10_000
-#: A household or a rented server has this much of IPv6 for itself (RFC 6177).
-IPV6_PREFIX = 64
-
-
-def _network(address: str) -> str:
-    """Name what counts as one address: an IPv4 address or an IPv6 network."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
-    return str(ip)
 
 
 class Attempt:
@@ -63,7 +48,7 @@ class LoginLimits:
         """
         if origin.address is None:
             return Attempt()
-        key, now = _network(origin.address), self._clock.monotonic()
+        key, now = network_of(origin.address), self._clock.monotonic()
         times = self._addresses.pop(key, None) or deque()
         self._addresses[key] = times  # moved to the end: tried most recently
         while times and times[0] <= now - WINDOW_SECONDS:

@@ -6,9 +6,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from middlewared import Context
+from middlewared.addresses import is_loopback
 from middlewared.authorization import authorize
 from middlewared.context import Services
-from middlewared.proxies import Proxies, is_loopback
+from middlewared.proxies import Proxies
 from middlewared_metrics.declaration import MetricsSettings, plugin
 from middlewared_metrics.methods import write_metrics
 

@@ -15,6 +15,7 @@ from middlewared.context import Announcements, Caller, Services
 from middlewared.database import Database
 from middlewared.dispatch import Dispatcher
 from middlewared.events import EventBus, Subscriber
+from middlewared.quotas import Quotas
 from middlewared.registry import Registry
 from middlewared.session import ClientSession
 from middlewared.sessions import Sessions
@@ -116,6 +117,7 @@ async def _run(
     services.provide(EventBus, EventBus())
     services.provide(Announcements, Announcements())
     services.provide(Sessions, Sessions())
+    services.provide(Quotas, Quotas(settings))
     services.provide(Registry, Registry([plugin, pool_plugin()]))
     tasks = Tasks()
     services.provide(Tasks, tasks)
