@@ -65,6 +65,18 @@ def test_password_logs_in_and_out(page: Page, server: ServerProcess) -> None:
     expect(page.get_by_label("Username")).to_be_visible()
 
 
+def test_narrow_window(page: Page, server: ServerProcess, rpc: Rpc) -> None:
+    """On a telephone nothing is cut off at the side, with and without details."""
+    page.set_viewport_size({"width": 360, "height": 740})
+    log_in(page, server)
+    job = rpc.call("demo.noop", "x" * 100)
+    logout = page.get_by_role("button", name="Log out")
+    expect(logout).to_be_in_viewport(ratio=1)
+    row(page, job).click()
+    expect(details(page)).to_be_in_viewport()
+    expect(logout).to_be_in_viewport(ratio=1)
+
+
 def test_wrong_password_is_told(page: Page, server: ServerProcess) -> None:
     """A wrong password shows an error and leaves the form to try again."""
     log_in(page, server, password="not it")
