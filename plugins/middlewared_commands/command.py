@@ -11,6 +11,7 @@ import msgspec
 from middlewared_commands.account import find_account
 from middlewared_commands.annotations import annotation, default_of
 from middlewared_commands.exits import Exits, compile_exits
+from middlewared_commands.interpreters import spliced_script
 from middlewared_commands.mistakes import Mistakes
 from middlewared_commands.params import (
     PathParam,
@@ -76,6 +77,7 @@ class _Compiler:
         self._check_program()
         self._check_names()
         routes = compile_routes(table, self._mistakes)
+        self._check_script(routes)
         folder = self._folder()
         shown = self._shown()
         self._check_used({*routes.used, *folder.names, *shown})
@@ -113,6 +115,16 @@ class _Compiler:
             raise self._mistakes.wrong("argv", text)
         if "/" in argv[0] and not argv[0].startswith("/"):
             text = f"the program is {argv[0]!r}, expected an absolute path"
+            raise self._mistakes.wrong("argv", text)
+
+    def _check_script(self, routes: Routes) -> None:
+        """Refuse a value inside the script of another program: it would be run."""
+        program = spliced_script(routes.words.templates)
+        if program is not None and self._table.script is None:
+            text = (
+                f"a param is a part of the script of {program}; use the key script, or "
+                "make it a word of its own"
+            )
             raise self._mistakes.wrong("argv", text)
 
     def _check_names(self) -> None:

@@ -75,6 +75,10 @@ ARGV = [
     ('argv = ["-x"]', f"setting argv in {WHERE}': the program is '-x', expected"),
     ('argv = ["./x"]', f"setting argv in {WHERE}': the program is './x', expected an"),
     ('argv = ["x", "{y}"]', f"setting argv in {WHERE}': 'y' is no param, expected"),
+    (
+        'argv = ["sh", "-c", "echo {x}"]\nparams = {x = {}}',
+        f"setting argv in {WHERE}': a param is a part of the script of sh; use the",
+    ),
     ('argv = ["x", "{"]', f"setting argv in {WHERE}': Single '{{' encountered"),
     ('argv = ["x", "{1}"]', f"setting argv in {WHERE}': {{1}} is no name in braces"),
     ('script = ""\nshell = []', f"setting shell in {WHERE}': [] begins with no abs"),
