@@ -66,6 +66,7 @@ ERRNO_MEANINGS = {
     "EBUSY": "Not now: the lock, the queue or a limit is full, or the server stops.",
     "ECANCELED": "The job that was waited for was aborted, the text says by whom; "
     "or a subscription ended before it was answered.",
+    "ECONNRESET": "Of a job: the upload that it read broke off.",
     "EDQUOT": "The connection has too many subscriptions, or the job was restarted as "
     "often as it may.",
     "EEXIST": "Something with this name exists already, or a job with this key.",
@@ -79,6 +80,7 @@ ERRNO_MEANINGS = {
     "EOPNOTSUPP": "The server does not have what was asked for, or the job's method "
     "does not allow it.",
     "EPERM": "The job belongs to somebody else, or cannot be aborted now.",
+    "EPIPE": "Of a job: nobody reads its download any more, or ever came for it.",
     "ESTALE": "A later job went on with this one already.",
     "ETIMEDOUT": "The patterns of a query took longer than their budget; or the job "
     "took longer than its timeout, or gave no sign of life.",
@@ -157,6 +159,10 @@ def _job_words(function: JobFunction[Any]) -> str:
         traits.append("is transient")
     if spec.lock is not None:
         traits.append(f"takes the lock `{spec.lock}`")
+    if "input" in spec.pipes:
+        traits.append("takes an upload")
+    if "output" in spec.pipes:
+        traits.append("gives a download")
     if spec.read_roles:
         roles = " or ".join(f"`{role}`" for role in sorted(spec.read_roles))
         traits.append(f"is seen by holders of {roles} too")

@@ -119,10 +119,10 @@ def surround(app: ASGIApp, settings: Settings, proxies: Proxies) -> ASGIApp:
             app,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "If-Range", "Range"],
             # No cookie says who somebody is: browsers need not send any.
             allow_credentials=False,
-            expose_headers=["Content-Disposition"],
+            expose_headers=["Content-Disposition", "Content-Range", "ETag"],
             max_age=_CORS_SECONDS,
         )
     app = _HostAndOrigin(app, settings)

@@ -5,6 +5,7 @@ import contextlib
 import email.utils
 import errno
 import logging
+import os
 import socket
 import stat
 import struct
@@ -47,13 +48,36 @@ SOCKET_PATHS = ("/api/current", "/api/v26.0.0")
 WATCH_INTERVAL = 1.0  # seconds
 CLOSE_SERVICE_RESTART = 1012
 BACKLOG = 1024
+#: struct linger: on, for 0 seconds (socket(7)).
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class _HttpProtocol(H11Protocol):
-    """uvicorn's HTTP protocol with a deadline for the head of each request."""
+    """uvicorn's HTTP protocol with a deadline for the head of each request.
+
+    ``request.state.cut()`` ends a connection whose answer cannot be completed, in a way
+    that no client takes for the end of the answer.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
     _counted = False
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> None:
+        super().__init__(config, server_state, app_state | {"cut": self.cut})
+
+    def cut(self) -> None:
+        """End the connection at once; an answer that was begun stays incomplete."""
+        # A body that ends with the connection (HTTP/1.0) is complete for its reader
+        # unless the connection is reset: that is what closing without lingering does.
+        sock = self.transport.get_extra_info("socket")
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(sock.fileno())) as same,
+        ):
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
@@ -391,9 +415,8 @@ class Server:
         for connection in list(self.connections):
             connection.abort("the server stops", "stopping")
         for http in list(self._state.connections):
-            transport = getattr(http, "transport", None)
-            if transport is not None:
-                transport.abort()
+            if isinstance(http, _HttpProtocol):
+                http.cut()
 
 
 def _remove_stale_socket(path: Path) -> None:

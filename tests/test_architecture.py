@@ -128,6 +128,22 @@ TOGETHER = {
         "middlewared_jobs.jobs",
         "middlewared_jobs.run",
     ),
+    # A pipe has two ends, and a job that is between them.
+    "plugins/jobs/test_pipes.py": (
+        "middlewared_jobs.feed",
+        "middlewared_jobs.pipeend",
+        "middlewared_jobs.plumbing",
+    ),
+    "plugins/jobs/test_upload.py": (
+        "middlewared_jobs.places",
+        "middlewared_jobs.starting",
+    ),
+    "plugins/jobs/test_output.py": (
+        "middlewared_jobs.delivery",
+        "middlewared_jobs.offering",
+        "middlewared_jobs.outlet",
+    ),
+    "plugins/jobs/test_download.py": ("middlewared_jobs.downloads",),
     "plugins/jobs/test_abort.py": ("middlewared_jobs.aborting",),
     "plugins/jobs/test_failures.py": (
         "middlewared_jobs.ending",

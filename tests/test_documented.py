@@ -29,10 +29,15 @@ PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md"
 #: Variables of the command line and of what jobs start, which are no settings.
 OTHER_VARIABLES = {"URL", "USER", "PASSWORD", "API_KEY", "TOKEN", "CHILD_OF", "JOB_ID"}
 #: Names of the reference protocol that pages say are not served.
-NOT_SERVED = {"core.bulk", "core.download"}
+NOT_SERVED = {"core.bulk"}
 
 #: What the body of a job may use.
-JOB_NAMES = {n for n in dir(Job) if n[0] != "_"} | {"context", "log", "aborted"}
+JOB_NAMES = {n for n in dir(Job) if n[0] != "_"} | {
+    "aborted",
+    "context",
+    "log",
+    "pipes",
+}
 
 
 def own_plugins() -> list[Plugin]:

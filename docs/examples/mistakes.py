@@ -102,6 +102,12 @@ MISTAKES = [
         "lock_queue_size is -1, expected None or at least 0",
     ),
     Mistake(
+        "a pipe that there is not",
+        '@plugin.method\n@job(pipes=["log"])\n'
+        'async def export(job: Job) -> None:\n    """Export."""',
+        "pipes is ['log'], expected 'input', 'output' or both",
+    ),
+    Mistake(
         "two lifespans",
         "@plugin.lifespan\ndef start(ctx: Context): ...\n"
         "@plugin.lifespan\ndef begin(ctx: Context): ...",

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.resources
 import os
+import random
 import subprocess
 import tarfile
 import time
@@ -81,6 +82,20 @@ class Usage(msgspec.Struct):
 
     path: str
     kilobytes: int
+
+
+class Received(msgspec.Struct):
+    """One file that `count_upload` read.
+
+    Attributes:
+        filename: what the client calls it.
+        bytes: how many there were.
+        sha256: their digest.
+    """
+
+    filename: str
+    bytes: int
+    sha256: str
 
 
 def _files(job: Job, root: Path) -> Iterator[Path]:
@@ -228,6 +243,36 @@ def burn(job: Job, seconds: Seconds) -> int:
         done = time.monotonic() - started
         job.set_progress(100 * done / seconds, f"round {rounds}")
     return rounds
+
+
+@plugin.method(roles=[JOB_USER])
+@job(pipes=["input"], abortable=True, description="Count an upload")
+def count_upload(job: Job) -> list[Received]:
+    """Read the uploaded files and return the size and the digest of each."""
+    found: list[Received] = []
+    for file in job.pipes.inputs:
+        digest, size = hashlib.sha256(), 0
+        while block := file.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+            job.set_progress(description=f"{size:,} bytes", indeterminate=True)
+        found.append(Received(file.filename, size, digest.hexdigest()))
+    return found
+
+
+@plugin.method(roles=[JOB_USER], examples=[Example("a thousand bytes", [1000, 7])])
+@job(pipes=["output"], abortable=True, description="Stream {bytes} bytes")
+def stream(job: Job, bytes: Annotated[int, Meta(ge=0)], seed: int = 0) -> str:  # noqa: A002 - the wire's word
+    """Write random bytes, the same for each *seed*, and return their SHA-256 digest."""
+    source = random.Random(seed)  # noqa: S311 - nothing is secret here
+    digest, left = hashlib.sha256(), bytes
+    while left:
+        block = source.randbytes(min(left, BLOCK // 16))
+        digest.update(block)
+        job.pipes.output.write(block)
+        left -= len(block)
+        job.set_progress(100 * (bytes - left) / bytes)
+    return digest.hexdigest()
 
 
 @plugin.method(

@@ -18,6 +18,7 @@ from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.options import DEFAULT
 from middlewared_jobs.phase import Phase
+from middlewared_jobs.plumbing import check_pipes
 from middlewared_jobs.record import JobRecord, snapshot_credentials
 from middlewared_jobs.roster import Roster
 from middlewared_jobs.run import Run
@@ -90,6 +91,7 @@ class Admission:
                 f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
             )
         spec = spec_of(wish.method)
+        check_pipes(spec, wish.plumbing)
         lock = lock_of(spec, wish.values)
         if lock is not None:
             joined = find_to_join(self._queue, wish, spec, lock)
@@ -132,7 +134,9 @@ class Admission:
             self._choose(record, wish)
         if wish.restarts is not None:
             _continue(record, wish.restarts, spec)
-        return self._tracker.track(record, wish.method, wish.values, wish.credentials)
+        run = self._tracker.track(record, wish.method, wish.values, wish.credentials)
+        run.plumbing = wish.plumbing
+        return run
 
     def _record(
         self, wish: Submission, spec: JobSpec, number: int, arguments: bytes

@@ -259,8 +259,8 @@ class Attempts:
 
     def _may_go_on(self, run: Run, error: BaseException) -> bool:
         record = run.record
-        if record.abort is not None or record.transient:
-            return False
+        if record.abort is not None or record.transient or run.plumbing is not None:
+            return False  # what went through pipes is not there any more
         if isinstance(error, ServerStopped):
             return run.spec.requeue
         return may_retry(record, error, requeue=run.spec.requeue)
@@ -309,6 +309,8 @@ class Attempts:
         self._finish(run)
 
     def _finish(self, run: Run) -> None:
+        if run.plumbing is not None:
+            run.plumbing.close_body_ends()
         final = self._announcer.event(run, "changed")
         self._ledger.insist(run, partial(self._finished, run, final))
 

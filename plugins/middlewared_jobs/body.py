@@ -54,8 +54,14 @@ def _leaves(value: Any) -> list[Any]:
 async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     """Run a job's body to its end; never raises what the body raises.
 
-    The log is open while the body runs, and its excerpt is in the record afterwards.
+    Log and pipes are open while the body runs; afterwards the log's excerpt is in the
+    record, and what it wrote for a buffered download in the file.
     """
+    ended = await _run_logged(run, threads)
+    return ended if run.plumbing is None else await run.plumbing.settle(ended)
+
+
+async def _run_logged(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     log: JobLog | None = None
     try:
         if run.record.logs_path is not None:
@@ -65,6 +71,8 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
             run.job._open_log(log)
         if run.child is not None:
             return await run.child.perform(run)
+        if run.plumbing is not None:
+            run.job.pipes = run.plumbing.connect(run.kind, run.job.check_aborted)
         if run.kind is Kind.THREAD:
             return await _in_thread(run, threads)
         return await _in_loop(run)

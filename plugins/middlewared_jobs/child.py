@@ -49,6 +49,7 @@ from middlewared_jobs.pipe import (
     Update,
     encode,
 )
+from middlewared_jobs.pipes import Body, open_pipes
 from middlewared_jobs.place import Place
 from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord
 from middlewared_jobs.recorder import sendable_progress
@@ -217,16 +218,32 @@ def _returned(number: int, result: EncodedResult, *, secret: bool) -> Returned:
     return Returned(number, shown, msgspec.Raw(result.clear), secret=True)
 
 
-class Child:
-    """Runs what the server orders, until the server goes."""
+def _take_ends(passage: socket.socket, names: Sequence[str]) -> dict[str, int]:
+    """Take the ends of a job's pipes, which were sent before its order."""
+    if not names:
+        return {}
+    _, descriptors, _, _ = socket.recv_fds(passage, 1, len(names))
+    return dict(zip(names, descriptors, strict=True))
 
-    def __init__(self, sock: socket.socket) -> None:
+
+class Child:
+    """Runs what the server orders, until the server goes.
+
+    Args:
+        sock: its end of the pipe to the server.
+        passage: where descriptors come through.
+    """
+
+    def __init__(self, sock: socket.socket, passage: socket.socket) -> None:
         self._pipe = Pipe(sock)
+        self._passage = passage
         self._setup: Setup | None = None
         self._orders: queue.SimpleQueue[Setup | Order] = queue.SimpleQueue()
         #: The job that runs, 0 for none.
         self._number = 0
         self._job: Job | None = None
+        #: Ends of its pipes that it does not have yet.
+        self._ends: dict[str, int] = {}
         self._job_lock = threading.Lock()
         self._asked = False
         self._paused = False
@@ -395,6 +412,7 @@ class Child:
     def _call(self, order: Order, setup: Setup, place: Place) -> tuple[Method, Any]:
         if self._asked:
             raise JobAborted
+        self._ends = _take_ends(self._passage, order.pipes)
         method = _find_method(order)
         values = method.params.bind(ejson.decode(order.values), {})
         context = Context(ChildServices(setup), None, order.credentials)
@@ -411,6 +429,8 @@ class Child:
             place.redirect(log.file.fileno())
         else:
             job.log = make_silent()
+        ends, self._ends = self._ends, {}
+        job.pipes = open_pipes(ends, Body(loop=False, check=job.check_aborted))
         job.log.addFilter(self._check_line)
         self._job = job
         self._pipe.send(Begun(order.id))
@@ -423,8 +443,13 @@ class Child:
             job, self._job = self._job, None
             if job is not None:
                 self._send_update(job)
-        if job is not None and job._log is not None:
-            job._log.close()
+        for descriptor in self._ends.values():
+            os.close(descriptor)
+        self._ends = {}
+        if job is not None:
+            job.pipes.close()
+            if job._log is not None:
+                job._log.close()
 
 
 _OWN_FILES = frozenset(
@@ -467,13 +492,18 @@ def _end_own_session() -> NoReturn:
     os._exit(1)
 
 
-def main(sock: socket.socket) -> NoReturn:
-    """Run jobs for the server at the other end of *sock*; never returns."""
+def main(sock: socket.socket, passage: socket.socket) -> NoReturn:
+    """Run jobs for the server at the other end of *sock*; never returns.
+
+    Args:
+        sock: the pipe.
+        passage: a socket that descriptors are passed through.
+    """
     try:
         # A crash writes where it happened, to the job's log.
         faulthandler.enable(all_threads=False)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # the interpreter's own
-        Child(sock).serve()
+        Child(sock, passage).serve()
     except BaseException:
         logger.exception("a child failed")
         raise

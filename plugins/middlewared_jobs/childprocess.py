@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 
 import anyio
@@ -33,6 +34,7 @@ from middlewared_jobs.pipe import (
     Update,
     encode,
 )
+from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.remote import rebuild
 from middlewared_jobs.run import Run
 from middlewared_jobs.survivors import end_session
@@ -76,6 +78,7 @@ class ChildProcess(asyncio.Protocol):
         self._setup = setup
         self._end = forked.end
         self._frames = Frames(FromChild, setup.limits.max_result)
+        self._passage = forked.passage
         self._transport: asyncio.WriteTransport | None = None
         self._closed = anyio.Event()
         self._run: Run | None = None
@@ -175,6 +178,7 @@ class ChildProcess(asyncio.Protocol):
                 await self._closed.wait()
         if self._transport is not None:
             self._transport.abort()
+        self._passage.close()
         self._forks.reap(self.pid)
         self.gone.set()
         self._settle(None)
@@ -194,7 +198,8 @@ class ChildProcess(asyncio.Protocol):
         """
         try:
             order = _order_of(run)
-        except PluginError as exc:
+            self._pass_pipes(run.plumbing)
+        except (PluginError, OSError) as exc:
             return Failed(exc)
         self.jobs += 1
         self.modules.add(order.module)
@@ -213,6 +218,20 @@ class ChildProcess(asyncio.Protocol):
             self.kill()
             await self.wait_gone()
         return self._judge(run, outcome)
+
+    def _pass_pipes(self, plumbing: Plumbing | None) -> None:
+        """Send the descriptors of a job's pipes; the order that follows names them.
+
+        Raises:
+            OSError: the child is gone.
+        """
+        ends = {} if plumbing is None else plumbing.hand_over()
+        try:
+            if ends:
+                socket.send_fds(self._passage, [b"."], list(ends.values()))
+        finally:
+            for descriptor in ends.values():
+                os.close(descriptor)
 
     def _judge(self, run: Run, outcome: Returned | Raised | None) -> Ended:
         if isinstance(outcome, Returned):
@@ -287,6 +306,7 @@ def _order_of(run: Run) -> Order:
         item_errors=record.item_errors,
         checkpoint=record.checkpoint,
         paused=run.job._gate.closed,
+        pipes=() if run.plumbing is None else tuple(run.plumbing.waiting),
     )
 
 

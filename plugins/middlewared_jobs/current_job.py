@@ -11,6 +11,7 @@ from middlewared_jobs.joblog import SILENT, JobLog
 from middlewared_jobs.notebook import Notebook
 from middlewared_jobs.notes import ExitKind, ItemError, Severity
 from middlewared_jobs.pausing import Gate
+from middlewared_jobs.pipes import JobPipes, not_open
 from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
 from middlewared_jobs.step import JobAborted, Step, StepSpec
 
@@ -55,6 +56,7 @@ class Job:
         log: for lines in the job's log; drops them when the job has none.
         aborted: somebody asked to abort the job. The body of a thread job looks at it
             or calls `check_aborted`; an ``async`` body is cancelled instead.
+        pipes: what was uploaded to the job, and where it writes what is downloaded.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Job:
         self.context = context
         self.log: logging.Logger = SILENT
         self.aborted = False
+        self.pipes = JobPipes()
         self._log: JobLog | None = None
         self._adopter: Callable[[int, float | None], Awaitable[None]] = _refuse
         self._releaser: Callable[[], None] = _nothing
@@ -138,6 +141,15 @@ class Job:
         """Raise `JobAborted` when somebody asked to abort the job."""
         if self.aborted:
             raise JobAborted
+
+    def check_pipe(self, name: str) -> None:
+        """Let a job pass that has a pipe, ``input`` or ``output``.
+
+        Raises:
+            CallError: EINVAL, it has not.
+        """
+        if name not in self.pipes:
+            raise not_open(name)
 
     async def adopt(self, pid: int, *, grace: float | None = None) -> None:
         """Tie a child process of the body to the job; returns when that is on disk.

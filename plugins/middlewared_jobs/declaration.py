@@ -9,19 +9,22 @@ from middlewared.clock import Clock
 from middlewared.registry import Registry
 from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
-from middlewared_auth import Accounts
+from middlewared_auth import Accounts, Tokens
 from middlewared_jobs.announcer import COLLECTION
 from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
+from middlewared_jobs.downloads import Downloads
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.methods import add_methods
+from middlewared_jobs.offering import add_download
 from middlewared_jobs.record import CoreGetJobsItem
 from middlewared_jobs.recovery import recover
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.sqlite_store import SqliteStore
 from middlewared_jobs.tail import add_tail
+from middlewared_jobs.upload import UPLOAD, Uploads
 
 __all__ = ["plugin"]
 
@@ -41,7 +44,9 @@ plugin.collection(
     removed_on_request=True,
 )
 plugin.routes.append(ROUTE)
+plugin.routes.extend(UPLOAD)
 add_methods(plugin)
+add_download(plugin)
 add_control_methods(plugin)
 add_tail(plugin)
 
@@ -55,7 +60,10 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     seal = Seal(ctx.settings.data_path / "jobs.key")
     ids = JobIds(await store.first_id())
     jobs = Jobs(ctx, store, settings, ids, seal)
+    downloads = Downloads(ctx.get(Tokens), settings.max_transfers)
     ctx.services.provide(Jobs, jobs)
+    ctx.services.provide(Downloads, downloads)
+    ctx.services.provide(Uploads, Uploads(settings.max_transfers))
     registry.runner = jobs
     ctx.get(Shutdown).add_drain(jobs.drain)
 
@@ -70,4 +78,5 @@ async def start(ctx: Context) -> AsyncIterator[None]:
         yield
     finally:
         registry.runner = None
+        downloads.close()
         await jobs.close()

@@ -8,6 +8,7 @@ from middlewared import PluginError
 from middlewared.params import Params, location
 from middlewared.results import holds_secret
 from middlewared_jobs.backoff import Backoff
+from middlewared_jobs.pipes import PIPES
 from middlewared_jobs.spec import CountRole, JobFunction, JobSpec, Kind, Template
 from middlewared_jobs.step import StepSpec
 
@@ -54,6 +55,8 @@ class JobArguments(TypedDict, total=False):
     messages: Mapping[int, str]
     scopes: Iterable[str]
     dialects: Mapping[str, Mapping[str, Any]]
+    pipes: Iterable[str]
+    check_pipes: bool
 
 
 #: The least value of the arguments that are numbers.
@@ -94,6 +97,8 @@ def _check(handler: Callable[..., Any], arguments: JobArguments) -> None:
     roles = given.get("counts", ())
     if isinstance(roles, Mapping) and not set(roles.values()) <= set(CountRole):
         raise refuse("counts", f"roles from {', '.join(CountRole)}")
+    if not PIPES.issuperset(given.get("pipes", ())):
+        raise refuse("pipes", "'input', 'output' or both")
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         raise PluginError(
             f"{location(handler)}: {handler.__name__} is a generator, expected a "
@@ -156,6 +161,10 @@ def job(
     - ``messages``: texts by their code, for `Job.message`.
     - ``scopes``: what it works on.
     - ``dialects``: how it appears in other job APIs, by dialect.
+    - ``pipes``: ``input`` for an upload, ``output`` for a download, or both; see
+      `Job.pipes`. A job that has some is never joined, and has one attempt.
+    - ``check_pipes``: a call without one of them is refused before there is a job,
+      which is the default; else the body looks, with `Job.check_pipe`.
 
     Raises:
         PluginError: with file and line.
@@ -214,6 +223,8 @@ def _spec(function: Callable[..., Any], arguments: JobArguments) -> JobSpec:
         messages=dict(arguments.get("messages", {})),
         scopes=tuple(arguments.get("scopes", ())),
         dialects=dict(arguments.get("dialects", {})),
+        pipes=frozenset(arguments.get("pipes", ())),
+        check_pipes=arguments.get("check_pipes", True),
     )
 
 

@@ -1,59 +1,92 @@
-"""``GET /_download/ID?auth_token=T``: the log of a job as a file."""
-
-from urllib.parse import quote
+"""``/_download/ID?auth_token=T``: the log or the output of a job over HTTP."""
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from middlewared import CallError, Context
 from middlewared.context import Services
-from middlewared_auth import Tokens
 from middlewared_jobs.access import check_readable
+from middlewared_jobs.delivery import attachment, guard_send, refuse
+from middlewared_jobs.downloads import Downloads
 from middlewared_jobs.jobs import Jobs
 
-__all__ = ["ROUTE"]
+__all__ = ["ROUTE", "GuardedFile", "LogDownload"]
 
 
-def _refuse(status: int, text: str) -> Response:
-    return PlainTextResponse(f"{text}\n", status_code=status)
+class GuardedFile(FileResponse):
+    """A file as it is now, in parts if asked for; given up when nobody takes it.
+
+    Args:
+        path: the file.
+        headers: of the answer.
+        stall: seconds that the client may take nothing.
+    """
+
+    def __init__(self, path: str, headers: dict[str, str], stall: float) -> None:
+        super().__init__(path, headers=headers, media_type=headers["Content-Type"])
+        self._stall = stall
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        guarded = guard_send(Request(scope), send, self._stall)
+        await super().__call__(scope, receive, guarded)
+
+
+class LogDownload:
+    """The log of a job as a file, once."""
+
+    again = False
+
+    def __init__(self, job: int, path: str, filename: str, stall: float) -> None:
+        self.job = job
+        self._path = path
+        self._filename = filename
+        self._stall = stall
+
+    async def answer(self, request: Request) -> Response:
+        """Send the log as it is now."""
+        if not await anyio.Path(self._path).is_file():
+            return refuse(410, "Log file was removed")
+        return GuardedFile(self._path, attachment(self._filename), self._stall)
+
+    def close(self) -> None:
+        """Leave the log where it is."""
 
 
 async def download(request: Request) -> Response:
-    """Send the log of a job once, for the token of ``core.job_download_logs``."""
-    services: Services = request.state.services
+    """Send what the token is for, if its owner may see the job."""
     text = request.path_params["id"]
     if not (text.isascii() and text.isdecimal()):
-        return _refuse(404, f"No download {text!r}")
-    number = int(text)
-    who = services.get(Tokens).take(
-        request.query_params.get("auth_token", ""),
-        request.state.origin,
-        attrs={"job": number},
-    )
+        return refuse(404, f"No download {text!r}")
+    return await _answer(request, int(text))
+
+
+async def _answer(request: Request, number: int) -> Response:
+    services: Services = request.state.services
+    downloads = services.get(Downloads)
+    token = request.query_params.get("auth_token", "")
+    found = downloads.find(number, token)
+    if request.method == "HEAD" and found is not None and not found.again:
+        return refuse(405, "What can be fetched once cannot be looked at before")
+    who, found = downloads.take(number, token, request.state.origin)
     if who is None:
-        return _refuse(401, "The token is missing, used, expired or for another job")
+        return refuse(401, "The token is missing, used, expired or for another job")
     record = await services.get(Jobs).get(number)
     if record is None:
-        return _refuse(404, f"Job {number} does not exist")
+        return refuse(404, f"Job {number} does not exist")
+    if found is None:
+        return refuse(410, "It is not on offer: fetched already, expired, or never was")
     try:
         # What a token is for is chosen by who asks for it: it proves no right.
         check_readable(Context(services, None, who), record)
     except CallError as exc:
-        return _refuse(403, exc.text)
-    path = anyio.Path(record.logs_path or "")
-    if record.logs_path is None or not await path.is_file():
-        return _refuse(410, "Log file was removed")
-    name = quote(request.query_params.get("filename", f"{number}.log"), safe="")
-    return FileResponse(
-        path,
-        media_type="application/octet-stream",
-        headers={
-            "Content-Disposition": f"attachment; filename*=utf-8''{name}",
-            "Cache-Control": "no-store",
-        },
-    )
+        if not found.again:
+            found.close()
+        return refuse(403, exc.text)
+    return await found.answer(request)
 
 
 ROUTE = Route("/_download/{id}", download, methods=["GET", "POST"])

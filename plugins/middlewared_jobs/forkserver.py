@@ -55,7 +55,7 @@ class ForkError(Exception):
 
 
 class Fork(msgspec.Struct, tag="fork"):
-    """Fork a child; its end of the pipe comes with the message."""
+    """Fork a child; its ends of the pipe and of the passage come with the message."""
 
     number: int
 
@@ -110,13 +110,20 @@ class Forked(msgspec.Struct, frozen=True, eq=False):
         pid: its number, also that of its session and process group.
         birth: tells it from later processes with this number.
         sock: the server's end of the pipe.
+        passage: the server's end of a socket that descriptors are passed through.
         end: resolved when it has ended.
     """
 
     pid: int
     birth: str
     sock: socket.socket
+    passage: socket.socket
     end: End
+
+    def close(self) -> None:
+        """Close the server's ends; a child without them ends."""
+        self.sock.close()
+        self.passage.close()
 
 
 class ForkServer:
@@ -144,16 +151,19 @@ class ForkServer:
             ForkError: the system or the fork server refused.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        passage, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            made, end = await self._ask(theirs)
+            made, end = await self._ask(theirs, far_end)
         except BaseException:
             ours.close()
+            passage.close()
             raise
         finally:
             theirs.close()
-        return Forked(made.pid, made.birth, ours, end)
+            far_end.close()
+        return Forked(made.pid, made.birth, ours, passage, end)
 
-    async def _ask(self, theirs: socket.socket) -> tuple[Made, End]:
+    async def _ask(self, *theirs: socket.socket) -> tuple[Made, End]:
         try:
             if self._socket is None:
                 self._start()
@@ -162,7 +172,8 @@ class ForkServer:
             answer: asyncio.Future[tuple[Made, End]] = self._loop.create_future()
             self._asked[self._count] = answer
             request = _encode(Fork(self._count))
-            socket.send_fds(self._socket, [request], [theirs.fileno()])
+            passed = [sock.fileno() for sock in theirs]
+            socket.send_fds(self._socket, [request], passed)
         except OSError as exc:
             raise ForkError(f"no child process could be started: {exc}") from exc
         return await answer
@@ -285,8 +296,8 @@ class _Forks:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
 
-    def serve(self) -> socket.socket:
-        """Serve the server; returns in the children only, with their pipe."""
+    def serve(self) -> tuple[socket.socket, socket.socket]:
+        """Serve the server; returns in the children only, with pipe and passage."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         while True:
@@ -299,16 +310,17 @@ class _Forks:
                 data, received = self._receive()
                 match _decode_request(data):
                     case Fork(number):
-                        pipe = socket.socket(fileno=received[0])
+                        pipe, passage = (socket.socket(fileno=n) for n in received)
                         if self._fork(number, pipe):
-                            return pipe
+                            return pipe, passage
                         pipe.close()
+                        passage.close()
                     case Reap(pid):
                         self._reap(pid)
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:
-            data, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 1)
+            data, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 2)
         except OSError:
             data, received = b"", []
         if not data:
@@ -393,6 +405,6 @@ def main(descriptor: int, parent: int) -> NoReturn:
     sock.set_inheritable(False)
     gc.collect()
     gc.freeze()  # what all children have in common is not written to by the collector
-    pipe = _Forks(sock).serve()
+    pipe, passage = _Forks(sock).serve()
     gc.unfreeze()
-    child.main(pipe)
+    child.main(pipe, passage)

@@ -29,6 +29,12 @@ def find_to_join(
         return None
     if queue.count_waiting(lock) < size:
         return None
+    if spec.pipes:
+        raise CallError(
+            f"{size} jobs wait for lock {lock!r} already, and uploads and downloads "
+            "cannot be shared",
+            errno.EBUSY,
+        )
     wanted = _complete(wish.method.params.defaults, wish.values)
     # Who chose options, or goes on with another job, wants a job of its own.
     plain = wish.options is DEFAULT and wish.restarts is None

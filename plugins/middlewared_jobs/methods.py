@@ -3,14 +3,12 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import anyio.to_thread
 import msgspec
 
-from middlewared import CallError, Context, Example, Origin, Plugin, Secret
+from middlewared import CallError, Context, Example, Plugin, Secret
 from middlewared.filters import QueryOptions, parse_filters
-from middlewared_auth import Tokens
 from middlewared_jobs.access import (
     check_own,
     check_readable,
@@ -19,17 +17,19 @@ from middlewared_jobs.access import (
 )
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.decorator import job
+from middlewared_jobs.download import LogDownload
+from middlewared_jobs.downloads import ONCE_SECONDS, Downloads
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import as_helper
 from middlewared_jobs.states import State
 from middlewared_jobs.views import ITEM, RECORD
 
 __all__ = ["add_methods", "find_job"]
 
-DOWNLOAD_SECONDS = 300
 MAX_READ = 1 << 20
 
 
@@ -252,7 +252,7 @@ def _add_logs(plugin: Plugin) -> None:
             Example(
                 "the log of job 4",
                 [4, "4.log"],
-                "/_download/4?auth_token=4SvDxbm0...&filename=4.log",
+                "/_download/4?auth_token=4SvDxbm0...",
             )
         ],
     )
@@ -267,21 +267,10 @@ def _add_logs(plugin: Plugin) -> None:
         *buffered* is accepted for the reference clients; logs are files already.
         """
         record = await find_job(ctx, id)
-        log_path(record)
-        who = ctx.credentials
-        assert who is not None  # noqa: S101 - the method needs a login
-        origin = Origin() if ctx.session is None else ctx.session.origin
-        token = ctx.get(Tokens).generate(
-            who,
-            ttl=DOWNLOAD_SECONDS,
-            attrs={"job": id},
-            # The unix socket has no address that a download could match.
-            match_origin=origin.address is not None,
-            single_use=True,
-            origin=origin,
-        )
-        name = quote(filename, safe="")
-        return ctx.path(f"/_download/{id}?auth_token={token}&filename={name}")
+        path = str(log_path(record))
+        stall = ctx.get(JobSettings).transfer_stall
+        log = LogDownload(id, path, filename, stall)
+        return ctx.get(Downloads).offer(log, ctx, seconds=ONCE_SECONDS, output=False)
 
     @plugin.method(
         namespace="job",

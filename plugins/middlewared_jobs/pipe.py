@@ -74,6 +74,7 @@ class Order(msgspec.Struct, tag="order", kw_only=True):
         messages: the last one that it has.
         item_errors: how many items failed already.
         paused: it is asked to pause before its first step.
+        pipes: its pipes, whose descriptors come through the passage, in this order.
     """
 
     id: int
@@ -95,6 +96,7 @@ class Order(msgspec.Struct, tag="order", kw_only=True):
     item_errors: int = 0
     checkpoint: msgspec.Raw = NULL
     paused: bool = False
+    pipes: tuple[str, ...] = ()
 
 
 class Pause(msgspec.Struct, tag="pause"):

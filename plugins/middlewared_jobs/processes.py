@@ -112,7 +112,7 @@ class Processes:
         try:
             return await ChildProcess.connect(forked, self._forks, self._tasks, setup)
         except BaseException:
-            forked.sock.close()
+            forked.close()
             raise
 
     async def _forget_gone(self, child: ChildProcess) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -69,7 +70,15 @@ async def recover(
             _keep_excerpt(record)
             record_failure(record, exc, settings, now)
             store.save(record, None, None)
+    await _flush(store)
     return waiting
+
+
+async def _flush(store: JobStore) -> None:
+    """Wait until what was handed over is committed: the first client reads it."""
+    answered = anyio.Event()
+    store.flush(lambda _: answered.set())
+    await answered.wait()
 
 
 async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:
@@ -115,8 +124,11 @@ def _bind(stored: Stored, registry: Registry, seal: Seal) -> list[object]:
             f"method {record.method} of a waiting job is gone, "
             f"{_server_of(record.method, registry)}"
         )
+    spec = method.deferred.spec
+    if spec.pipes and spec.check_pipes:
+        raise WorkerLost("its upload or download broke off when the server ended")
     params = stored.params
-    if params is not None and method.deferred.spec.secret:
+    if params is not None and spec.secret:
         params = seal.open(params)
     name = _named(next(p for p in registry.plugins if p.name == method.plugin))
     if params is None:

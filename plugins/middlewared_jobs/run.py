@@ -14,6 +14,7 @@ from middlewared.session import ClientSession
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.ending import Ended
 from middlewared_jobs.notes import Exit, ItemError
+from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobSpec
 
@@ -88,6 +89,7 @@ class Run:
         scope: cancels an async body, while it runs.
         child: runs the body of a process job; its own from before it is RUNNING.
         adopted: a child process that the body started.
+        plumbing: its pipes, None when it has none.
         ended: resolved with the record when the end is committed.
         error: the exception that its body raised.
         expired: why the body was asked to end, when it took too long.
@@ -128,6 +130,7 @@ class Run:
         "params",
         "paused",
         "paused_at",
+        "plumbing",
         "priority",
         "progress_at",
         "progress_due",
@@ -171,6 +174,7 @@ class Run:
         self.scope: anyio.CancelScope | None = None
         self.child: Child | None = None
         self.adopted: AdoptedChild | None = None
+        self.plumbing: Plumbing | None = None
         self.ended: asyncio.Future[JobRecord] = (
             asyncio.get_running_loop().create_future()
         )

@@ -59,6 +59,29 @@ class JobSettings(
     max_progress_extra: Annotated[
         Positive, Meta(description="Bytes of a progress's extra, encoded.")
     ] = 64 * 2**10
+    max_transfers: Annotated[
+        Positive,
+        Meta(description="Uploads at one time; and outputs open for download."),
+    ] = 100
+    transfer_stall: Annotated[
+        Seconds,
+        Meta(description="Seconds an upload or a download may stand still."),
+    ] = 60.0
+    download_wait: Annotated[
+        Seconds,
+        Meta(description="Seconds in which somebody has to come for a download."),
+    ] = 60.0
+    download_keep: Annotated[
+        Seconds,
+        Meta(description="Seconds a buffered download is kept after its job's end."),
+    ] = 3600.0
+    max_download: Annotated[Positive, Meta(description="Bytes of a buffered one.")] = (
+        16 * 2**30
+    )
+    disk_reserve: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Bytes of the disk that buffered downloads leave free."),
+    ] = 2**30
     max_exception: Annotated[
         Positive, Meta(description="Characters kept of a traceback.")
     ] = 64 * 2**10

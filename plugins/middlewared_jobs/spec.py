@@ -150,6 +150,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         messages: texts by their code.
         scopes: what it works on.
         dialects: how it appears in other job APIs, by dialect.
+        pipes: what it reads an upload from, or writes a download to.
+        check_pipes: no job is made without them.
     """
 
     lock: Template | None
@@ -178,6 +180,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     messages: Mapping[int, str] = {}
     scopes: tuple[str, ...] = ()
     dialects: Mapping[str, Mapping[str, Any]] = {}
+    pipes: frozenset[str] = frozenset()
+    check_pipes: bool = True
 
 
 class JobFunction(Deferred[H]):

@@ -11,6 +11,7 @@ from middlewared.plugin import Method
 from middlewared.session import ClientSession
 from middlewared_jobs.current_job import JobContext
 from middlewared_jobs.options import DEFAULT, JobOptions
+from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.run import Run
 
@@ -36,6 +37,7 @@ class Submission:
         parent: the job whose body asks.
         schedule: the schedule that asks.
         restarts: the ended job that this one goes on with.
+        plumbing: its pipes, None when it has none.
         accepted: called with the run once its row is committed and announced.
         refused: called when it could not be written.
     """
@@ -47,6 +49,7 @@ class Submission:
         "method",
         "options",
         "parent",
+        "plumbing",
         "refused",
         "restarts",
         "schedule",
@@ -66,6 +69,7 @@ class Submission:
         parent: int | None = None,
         schedule: int | None = None,
         restarts: JobRecord | None = None,
+        plumbing: Plumbing | None = None,
     ) -> None:
         self.method = method
         self.values = values
@@ -76,6 +80,7 @@ class Submission:
         self.parent = parent
         self.schedule = schedule
         self.restarts = restarts
+        self.plumbing = plumbing
         self.accepted: Callable[[Run], None] = _nobody
         self.refused: Callable[[Exception], None] = _nobody
 

@@ -114,7 +114,7 @@ class Talk:
 
     def close(self) -> None:
         """Close the pipe."""
-        self._socket.close()
+        self.forked.close()
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ async def test_children_are_sessions_of_their_own(
         comm = f"/proc/{forked.pid}/comm"
         assert wait_until(partial(is_named_child, comm))
         assert int(read(f"/proc/{forked.pid}/oom_score_adj")) > 0
-        forked.sock.close()
+        forked.close()
         assert await end_of(forked) == -signal.SIGKILL
         forks.reap(forked.pid)
 
@@ -100,7 +100,7 @@ async def test_the_end_of_a_child_is_told_before_its_number_is_free(
     assert state_of(forked.pid) == "Z"
     forks.reap(forked.pid)
     assert await wait_in_thread(lambda: state_of(forked.pid) is None)
-    forked.sock.close()
+    forked.close()
 
 
 async def test_a_dead_fork_server_takes_its_children_along(forks: ForkServer) -> None:
@@ -110,11 +110,11 @@ async def test_a_dead_fork_server_takes_its_children_along(forks: ForkServer) ->
     os.kill(server, signal.SIGKILL)
     assert await end_of(forked) is None
     assert wait_ended([forked.pid, server])
-    forked.sock.close()
+    forked.close()
     again = await forks.fork()
     assert is_running(again.pid)
     assert server_of(again) != server
-    again.sock.close()
+    again.close()
 
 
 async def test_signals_to_all_do_not_end_it(forks: ForkServer) -> None:
@@ -123,9 +123,9 @@ async def test_signals_to_all_do_not_end_it(forks: ForkServer) -> None:
     server = server_of(forked)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(server, number)
-    (await forks.fork()).sock.close()
+    (await forks.fork()).close()
     assert is_running(server)
-    forked.sock.close()
+    forked.close()
 
 
 async def test_nothing_is_left(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_nothing_is_left(tmp_path: Path) -> None:
     for _ in range(3):
         forked = await forks.fork()
         pids.append(forked.pid)
-        forked.sock.close()
+        forked.close()
     pids.append(server_of_any(forks))
     await forks.close()
     await forks.close()
@@ -159,7 +159,7 @@ async def test_an_abandoned_fork_leaves_no_child(forks: ForkServer) -> None:
         lambda: set(filter(is_running, children_of(server))) == both
     )
     for forked in (first, second):
-        forked.sock.close()
+        forked.close()
 
 
 async def test_a_refused_fork_is_told(
@@ -177,5 +177,5 @@ async def test_a_refused_fork_is_told(
             await forks.fork()
     forked = await forks.fork()
     assert is_running(forked.pid)
-    forked.sock.close()
+    forked.close()
     await forks.close()
