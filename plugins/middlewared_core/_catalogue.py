@@ -1,9 +1,10 @@
 """get_methods and get_services: what there is to call (protocol page, 7)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import anyio.to_thread
 import msgspec
 
 from middlewared import Context, Example
@@ -85,11 +86,15 @@ class Catalogue:
         self._items = {c.name: c.item for p in registry.plugins for c in p.collections}
         self._made: dict[str, MethodInfo] = {}
 
-    def describe(self, method: Method) -> MethodInfo:
-        """Give what ``core.get_methods`` shows of a method."""
-        if method.name not in self._made:
-            self._made[method.name] = self._make(method)
-        return self._made[method.name]
+    async def describe_all(self, methods: Sequence[Method]) -> dict[str, MethodInfo]:
+        """Give what ``core.get_methods`` shows of methods, by name."""
+        new = [method for method in methods if method.name not in self._made]
+        if new:
+            made = await anyio.to_thread.run_sync(lambda: [*map(self._make, new)])
+            self._made |= {
+                method.name: info for method, info in zip(new, made, strict=True)
+            }
+        return {method.name: self._made[method.name] for method in methods}
 
     def _make(self, method: Method) -> MethodInfo:
         item = self._items.get(method.name)
@@ -146,12 +151,12 @@ async def get_methods(
     *service* narrows to one namespace; *target* is accepted for the reference
     clients and changes nothing.
     """
-    catalogue = ctx.get(Catalogue)
-    return {
-        method.name: catalogue.describe(method)
+    methods = [
+        method
         for method in _callable(ctx)
         if service is None or _service_of(method) == service
-    }
+    ]
+    return await ctx.get(Catalogue).describe_all(methods)
 
 
 @plugin.method(

@@ -2,7 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TypeVar
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from middlewared import Credentials
@@ -14,6 +18,8 @@ from middlewared_openrpc.place import Place
 from middlewared_openrpc.visible import Visible, visible_to
 
 __all__ = ["Documents"]
+
+T = TypeVar("T")
 
 #: Documents kept; the one that was wanted least recently gives way.
 KEPT = 64
@@ -29,13 +35,18 @@ class Documents:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._limiter = anyio.CapacityLimiter(1)
         self._made: OrderedDict[Hashable, Schema] = OrderedDict()
 
     def visible_to(self, credentials: Credentials | None) -> Visible:
         """Select what a caller may call and watch."""
         return visible_to(self._registry, credentials)
 
-    def openrpc(
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do what takes milliseconds in a thread, one at a time, beside the loop."""
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    async def openrpc(
         self, credentials: Credentials | None, place: Place | None = None
     ) -> bytes:
         """Give the OpenRPC document of a caller, encoded.
@@ -44,24 +55,27 @@ class Documents:
             credentials: whose.
             place: where the caller finds the server; None when it is connected.
         """
-        document = self._once(openrpc_document, self.visible_to(credentials))
+        document = await self._once(openrpc_document, self.visible_to(credentials))
         return _encode(document if place is None else openrpc_at(document, place))
 
-    def asyncapi(self, credentials: Credentials | None, place: Place) -> bytes:
+    async def asyncapi(self, credentials: Credentials | None, place: Place) -> bytes:
         """Give the AsyncAPI document of a caller, encoded.
 
         Args:
             credentials: whose.
             place: where the caller finds the server.
         """
-        document = self._once(asyncapi_document, self.visible_to(credentials))
+        document = await self._once(asyncapi_document, self.visible_to(credentials))
         return _encode(asyncapi_at(document, place))
 
-    def _once(self, make: Callable[[Visible], Schema], visible: Visible) -> Schema:
+    async def _once(
+        self, make: Callable[[Visible], Schema], visible: Visible
+    ) -> Schema:
         key = make.__name__, visible.key
-        if key not in self._made:
-            self._made[key] = make(visible)
-            if len(self._made) > KEPT:
-                self._made.popitem(last=False)
-        self._made.move_to_end(key)
-        return self._made[key]
+        document = self._made.pop(key, None)
+        if document is None:
+            document = await self.aside(partial(make, visible))
+        self._made[key] = document  # at the end: it was wanted last
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return document

@@ -32,4 +32,4 @@ async def discover(ctx: Context) -> Document:
 
     Before login those are the ones that are for everybody.
     """
-    return msgspec.Raw(ctx.get(Documents).openrpc(ctx.credentials))
+    return msgspec.Raw(await ctx.get(Documents).openrpc(ctx.credentials))

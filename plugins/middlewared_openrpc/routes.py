@@ -19,7 +19,7 @@ from middlewared_openrpc.entrance import forget, log_in, reader_of, remember
 from middlewared_openrpc.index import index
 from middlewared_openrpc.layout import page
 from middlewared_openrpc.login import login_form
-from middlewared_openrpc.markup import Html, join, tag
+from middlewared_openrpc.markup import Html, tag
 from middlewared_openrpc.place import Place
 from middlewared_openrpc.reference import event_page, method_page
 
@@ -70,19 +70,20 @@ def _json(document: bytes) -> Response:
 async def openrpc(request: Request) -> Response:
     """Send the OpenRPC document of who asks."""
     who = await reader_of(request)
-    return _json(_documents(request).openrpc(who, _place(request)))
+    return _json(await _documents(request).openrpc(who, _place(request)))
 
 
 async def asyncapi(request: Request) -> Response:
     """Send the AsyncAPI document of who asks."""
     who = await reader_of(request)
-    return _json(_documents(request).asyncapi(who, _place(request)))
+    return _json(await _documents(request).asyncapi(who, _place(request)))
 
 
 # Pages
 
 
-def _page(
+async def _page(
+    request: Request,
     title: str,
     content: Iterable[Html],
     who: Credentials | None,
@@ -91,7 +92,10 @@ def _page(
     status: int = 200,
 ) -> Response:
     name = None if who is None else who.username
-    return HTMLResponse(page(title, join(content), root=root, who=name), status)
+    text = await _documents(request).aside(
+        lambda: page(title, content, root=root, who=name)
+    )
+    return HTMLResponse(text, status)
 
 
 async def contents(request: Request) -> Response:
@@ -100,7 +104,7 @@ async def contents(request: Request) -> Response:
     visible = _documents(request).visible_to(who)
     query = request.query_params.get("q", "").strip()
     content = index(visible, query, known=who is not None)
-    return _page("Reference", content, who)
+    return await _page(request, "Reference", content, who)
 
 
 async def method(request: Request) -> Response:
@@ -109,8 +113,8 @@ async def method(request: Request) -> Response:
     name = request.path_params["name"]
     found = _documents(request).visible_to(who).methods.get(name)
     if found is None:
-        return _missing(name, "method", who)
-    return _page(name, method_page(found), who, root="../")
+        return await _missing(request, name, "method", who)
+    return await _page(request, name, method_page(found), who, root="../")
 
 
 async def event(request: Request) -> Response:
@@ -119,23 +123,25 @@ async def event(request: Request) -> Response:
     name = request.path_params["name"]
     found = _documents(request).visible_to(who).events.get(name)
     if found is None:
-        return _missing(name, "event", who)
-    return _page(name, event_page(found), who, root="../")
+        return await _missing(request, name, "event", who)
+    return await _page(request, name, event_page(found), who, root="../")
 
 
-def _missing(name: str, kind: str, who: Credentials | None) -> Response:
+async def _missing(
+    request: Request, name: str, kind: str, who: Credentials | None
+) -> Response:
     """Answer the same for what is not there and for what one may not see."""
     words = "There is no such entry" if who else "There is no such entry for everybody"
     content = [
         tag("h1", "Not found"),
         tag("p", f"{words}: {kind} ", tag("code", name), "."),
     ]
-    return _page("Not found", content, who, root="../", status=404)
+    return await _page(request, "Not found", content, who, root="../", status=404)
 
 
 async def show_login(request: Request) -> Response:
     """Show the form."""
-    return _page("Log in", login_form(""), None)
+    return await _page(request, "Log in", login_form(""), None)
 
 
 async def take_login(request: Request) -> Response:
@@ -144,10 +150,10 @@ async def take_login(request: Request) -> Response:
         who = await log_in(request)
     except CallError as exc:
         status = 429 if exc.errno == errno.EBUSY else 403
-        return _page("Log in", login_form(exc.text), None, status=status)
+        return await _page(request, "Log in", login_form(exc.text), None, status=status)
     if who is None:
         wrong = "The name or the password is wrong."
-        return _page("Log in", login_form(wrong), None, status=403)
+        return await _page(request, "Log in", login_form(wrong), None, status=403)
     answer = RedirectResponse("./", status_code=303)
     remember(request, answer, who)
     return answer

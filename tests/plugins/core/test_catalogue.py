@@ -7,6 +7,7 @@ from jobs_wire import Wire
 from jsonschema import Draft7Validator
 
 from middlewared import Context, Example, Plugin
+from middlewared_jobs import Job, job
 
 #: Keys that the reference clients look for (protocol page, 7).
 KEYS = {
@@ -127,7 +128,7 @@ async def test_services(admin: Wire) -> None:
 
 
 def odd_plugin() -> Plugin:
-    """Declare a service of settings."""
+    """Declare a service of settings, and jobs with files."""
     plugin = Plugin("odd", requires=("jobs",))
 
     @plugin.method
@@ -143,6 +144,16 @@ def odd_plugin() -> Plugin:
         """
         return changes
 
+    @plugin.method
+    @job(pipes=("output",))
+    async def fetch(job: Job) -> None:
+        """Write a download."""
+
+    @plugin.method
+    @job(pipes=("input", "output"), check_pipes=False)
+    async def convert(job: Job) -> None:
+        """Read an upload and write a download, if there are any."""
+
     return plugin
 
 
@@ -154,6 +165,15 @@ async def test_service_of_settings() -> None:
         update = (await admin.call("core.get_methods", "odd"))["odd.update"]
         assert update["cli_description"] == "Change the settings."
         assert update["examples"] == [{"name": "nothing", "params": {"changes": {}}}]
+
+
+async def test_jobs_with_files() -> None:
+    """A job says whether it takes a file, gives one, and needs them."""
+    async with running_world(odd_plugin()) as world, world.admin(watch=False) as admin:
+        found = await admin.call("core.get_methods", "odd")
+    keys = ("downloadable", "uploadable", "check_pipes")
+    assert [found["odd.fetch"][key] for key in keys] == [True, False, True]
+    assert [found["odd.convert"][key] for key in keys] == [True, True, False]
 
 
 async def test_jobs_without_files(admin: Wire) -> None:

@@ -193,18 +193,20 @@ def credentials(*roles: str) -> Credentials:
 async def test_documents_are_made_once(world: World) -> None:
     """Callers who may see the same share one, wherever they come from; few are kept."""
     documents = Documents(world.server.context.get(Registry))
-    admin = documents.openrpc(credentials(FULL_ADMIN))
+    admin = await documents.openrpc(credentials(FULL_ADMIN))
     for number in range(3):
         place = Place(f"192.0.2.{number}")
-        placed = msgspec.json.decode(documents.openrpc(credentials(FULL_ADMIN), place))
+        placed = msgspec.json.decode(
+            await documents.openrpc(credentials(FULL_ADMIN), place)
+        )
         assert placed.pop("servers") == [{"name": "current", "url": place.url}]
         assert placed == msgspec.json.decode(admin)
-        documents.asyncapi(None, place)
-    assert documents.openrpc(credentials("JOB_USER")) != admin
+        await documents.asyncapi(None, place)
+    assert await documents.openrpc(credentials("JOB_USER")) != admin
     assert len(documents._made) == 3
 
 
-def test_few_documents_are_kept() -> None:
+async def test_few_documents_are_kept() -> None:
     """However many ways there are to see some methods, memory is bounded."""
     plugin = Plugin("many")
 
@@ -216,6 +218,6 @@ def test_few_documents_are_kept() -> None:
     documents = Documents(Registry([plugin]))
     for number in range(2**7):
         roles = [f"R{place}" for place in range(7) if number >> place & 1]
-        found = msgspec.json.decode(documents.openrpc(credentials(*roles)))
+        found = msgspec.json.decode(await documents.openrpc(credentials(*roles)))
         assert len(found["methods"]) == len(roles)
     assert len(documents._made) == KEPT
