@@ -71,7 +71,7 @@ ERRNO_MEANINGS = {
     "often as it may.",
     "EEXIST": "Something with this name exists already, or a job with this key.",
     "EFAULT": "The default of `CallError`: it did not work, the text says why.",
-    "EFBIG": "The query would read too many jobs; narrow it.",
+    "EFBIG": "The query would read too many jobs or entries; narrow it.",
     "EINVAL": "A value cannot be used. Also exceptions that are no `CallError`.",
     "EIO": "The job could not be written to the database; there is no job.",
     "EMSGSIZE": "The answer is larger than one message to a client may be.",

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from middlewared.audit import Trail
 from middlewared.clock import Clock, SystemClock
 from middlewared.collector import collect_in_proportion
 from middlewared.context import Announcements, Caller, Context, Services
@@ -121,6 +122,7 @@ class App:
         services.provide(Database, database)
         services.provide(Tasks, Tasks())
         services.provide(Sessions, Sessions())
+        services.provide(Trail, Trail(self._clock))
         services.provide(Proxies, Proxies(self.settings))
         services.provide(Quotas, Quotas(self.settings))
         services.provide(Startup, Startup())

@@ -15,6 +15,7 @@ import msgspec
 
 from middlewared import jsonrpc
 from middlewared.access import Credentials
+from middlewared.audit import Note, Trail, show_params
 from middlewared.context import Context, Services
 from middlewared.errors import (
     CallError,
@@ -63,6 +64,7 @@ class Call:
     __slots__ = (
         "_figures",
         "_limit",
+        "_note",
         "_respond",
         "context",
         "id",
@@ -93,6 +95,27 @@ class Call:
         self._respond = respond
         self._limit = limit
         self._figures = figures
+        self._note: Note | None = None
+
+    def audit(self, trail: Trail) -> None:
+        """Have written down how it ends, with the params as they are now."""
+        method, session = self.method, self.context.session
+        later = method.deferred is not None  # the runner has its own record
+        self._note = trail.begin(
+            method.name,
+            self.context.credentials,
+            None if session is None else session.origin,
+            None if later else show_params(method.params.types, self.values),
+        )
+
+    def hand_over(self) -> None:
+        """Write nothing down: the runner has taken it, and does that itself."""
+        self._note = None
+
+    def _end(self, exc: BaseException | None) -> None:
+        note, self._note = self._note, None
+        if note is not None:
+            note.end(exc)
 
     @property
     def credentials(self) -> Credentials | None:
@@ -106,6 +129,8 @@ class Call:
 
     def finish(self, value: Any) -> None:
         """Answer with what the handler returned; once."""
+        if self._note is not None:
+            self._end(None)
         try:
             encoded = self.method.results.encode(value)
         except Exception:  # a border: objects may fail in ways of their own
@@ -131,6 +156,7 @@ class Call:
 
     def fail(self, exc: BaseException) -> None:
         """Answer with an error; once. Full admins get the traceback."""
+        self._end(exc)
         if self._figures is not None:
             self._figures.fail(exc)
         if self._respond is None:
@@ -148,21 +174,40 @@ class Call:
 class _Target:
     """A method as one session may call it; binds params for `jsonrpc.describe`."""
 
-    __slots__ = ("context", "figures", "method")
+    __slots__ = ("context", "figures", "method", "trail")
 
-    def __init__(self, method: Method, context: Context, figures: CallFigures) -> None:
+    def __init__(
+        self, method: Method, context: Context, figures: CallFigures, trail: Trail
+    ) -> None:
         self.method = method
         self.context = context
         self.figures = figures
+        self.trail = trail
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> list[Any]:
         """Check the caller's rights, then the params."""
         try:
-            self.method.access.check(self.context.credentials)
+            _check_access(self.method, self.context, self.trail)
             return self.method.params.bind(args, named)
         except CallError as exc:
             self.figures.fail(exc)
             raise
+
+
+def _check_access(method: Method, context: Context, trail: Trail) -> None:
+    """Let the caller pass; write down who tries to change what is not theirs.
+
+    Raises:
+        NotAuthenticated: it needs a login.
+        CallError: EACCES, the login lacks the role.
+    """
+    try:
+        method.access.check(context.credentials)
+    except CallError as exc:
+        if context.credentials is not None and not method.access.read_only:
+            origin = None if context.session is None else context.session.origin
+            trail.begin(method.name, context.credentials, origin, None).end(exc)
+        raise
 
 
 def _join(answers: list[bytes]) -> bytes:
@@ -250,6 +295,7 @@ class Dispatcher:
         self._services = services
         self._registry = services.get(Registry)
         self._tasks = services.get(Tasks)
+        self._trail = services.get(Trail)
         self._threads = anyio.CapacityLimiter(settings.sync_threads)
         self._max_calls = settings.max_calls
         self._max_undispatched = settings.max_undispatched
@@ -368,7 +414,7 @@ class Dispatcher:
         method = self._registry.methods.get(name)
         if method is None:
             return None
-        return _Target(method, context, self._registry.figures[name])
+        return _Target(method, context, self._registry.figures[name], self._trail)
 
     def _count_refused(self, exc: RpcError) -> None:
         """Count what never came to a method; what its params say is counted there."""
@@ -405,6 +451,8 @@ class Dispatcher:
             limit=self._max_answer,
             figures=figures,
         )
+        if not method.access.read_only:
+            call.audit(self._trail)
         if holds_slot:
             session.calls += 1
         self._run(call)
@@ -496,10 +544,13 @@ class Dispatcher:
         found = self._registry.methods.get(method)
         if found is None:
             raise MethodNotFound
-        found.access.check(context.credentials)
+        _check_access(found, context, self._trail)
         values = found.params.bind(params, {})
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._run(_InnerCall(found, values, context, outcome))
+        call = _InnerCall(found, values, context, outcome)
+        if not found.access.read_only:
+            call.audit(self._trail)
+        self._run(call)
         return await outcome
 
 
@@ -525,5 +576,6 @@ class _InnerCall(Call):
 
     def fail(self, exc: BaseException) -> None:
         """Raise where the call is awaited."""
+        self._end(exc)
         if not self._outcome.done():
             self._outcome.set_exception(exc)

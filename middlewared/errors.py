@@ -31,6 +31,7 @@ __all__ = [
     "ValidationErrors",
     "describe_error",
     "errname",
+    "error_number",
     "traceback_text",
     "validation_extra",
 ]
@@ -241,6 +242,21 @@ def traceback_text(exc: BaseException) -> str:
     return text if isinstance(text, str) else "".join(traceback.format_exception(exc))
 
 
+def error_number(exc: BaseException) -> int:
+    """Give the error number that ``error.data`` has for an exception."""
+    match exc:
+        case ValidationErrors() | ValidationError():
+            return _errno.EINVAL
+        case CallError():
+            return exc.errno
+        case InternalError():
+            return _errno.EFAULT
+        case OSError() if exc.errno:
+            return exc.errno
+        case _:
+            return _errno.EINVAL
+
+
 def describe_error(exc: BaseException, *, with_trace: bool) -> ErrorData:
     """Describe what a method raised the way ``error.data`` shows it.
 
@@ -248,13 +264,9 @@ def describe_error(exc: BaseException, *, with_trace: bool) -> ErrorData:
         exc: the exception.
         with_trace: full admins see the traceback, other callers class and text.
     """
-    number, extra = _errno.EINVAL, validation_extra(exc)
+    number, extra = error_number(exc), validation_extra(exc)
     if isinstance(exc, CallError) and extra is None:
-        number, extra = exc.errno, exc.extra
-    elif isinstance(exc, InternalError):
-        number = _errno.EFAULT
-    elif isinstance(exc, OSError) and exc.errno:
-        number = exc.errno
+        extra = exc.extra
     return ErrorData(
         error=number,
         errname=errname(number),

@@ -9,7 +9,7 @@ import msgspec
 
 from middlewared import ejson
 
-__all__ = ["Results", "holds_secret", "later"]
+__all__ = ["Results", "holds_anything", "holds_secret", "later"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,15 @@ def later(work: Coroutine[Any, Any, T]) -> T:
 def holds_secret(kind: Any) -> bool:
     """Tell whether a value of this type may hold a `Secret`."""
     return _search(kind, set(), _is_secret)
+
+
+def holds_anything(kind: Any) -> bool:
+    """Tell whether a value of this type may hold what no type describes."""
+    return _search(kind, set(), _is_anything)
+
+
+def _is_anything(kind: Any) -> bool:
+    return kind in (Any, object, msgspec.Raw, list, dict, tuple, set, frozenset)
 
 
 def _is_secret(kind: Any) -> bool:

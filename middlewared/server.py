@@ -23,6 +23,7 @@ from websockets.http11 import Request
 
 from middlewared.access import Authenticator, Origin
 from middlewared.addresses import is_loopback
+from middlewared.audit import OK, Trail
 from middlewared.basepath import without_base
 from middlewared.clock import Clock
 from middlewared.connection import Connection, Handler
@@ -232,6 +233,11 @@ class Server:
             try:
                 session.require_secure()
                 session.login(who.by_proxy(session.origin))
+                if session.credentials is not None:
+                    trail = self._services.get(Trail)
+                    trail.note(
+                        "LOGIN", OK, who=session.credentials, origin=session.origin
+                    )
             except CallError as exc:
                 name = session.origin.remote_user
                 logger.warning("%r of a proxy is not logged in: %s", name, exc.text)

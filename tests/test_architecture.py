@@ -35,6 +35,7 @@ TOGETHER = {
     "acceptance/test_startup.py": ("middlewared.cli.serve",),
     "unit/test_cli_accounts.py": (
         "middlewared.cli.administration",
+        "middlewared.cli.audit",
         "middlewared.cli.keys",
         "middlewared.cli.privileges",
         "middlewared.cli.sessions",
@@ -54,6 +55,11 @@ TOGETHER = {
         "middlewared_auth.keys",
         "middlewared_auth.limits",
         "middlewared_auth.signing",
+    ),
+    "plugins/audit/test_querying.py": (
+        "middlewared_audit.declaration",
+        "middlewared_audit.item",
+        "middlewared_audit.start",
     ),
     "plugins/auth/test_granting.py": ("middlewared_auth.privileges",),
     "plugins/auth/test_login.py": (

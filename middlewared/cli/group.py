@@ -93,6 +93,7 @@ class Program(LazyGroup):
         "key": "middlewared.cli.keys:key",
         "privilege": "middlewared.cli.privileges:privilege",
         "session": "middlewared.cli.sessions:session",
+        "audit": "middlewared.cli.audit:audit",
         "completion": "middlewared.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},

@@ -12,8 +12,8 @@ from middlewared.context import Session
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.hashing import ITERATIONS, SALT_BYTES, Verifier
 from middlewared_auth.keys import ApiKey, ApiKeys
-from middlewared_auth.limits import Attempt, LoginLimits
-from middlewared_auth.proving import Proof, admit_key, refuse
+from middlewared_auth.limits import Attempt
+from middlewared_auth.proving import Proof, admit_key, begin_attempt, refuse
 from middlewared_auth.scram import (
     BINDING,
     ClientFirst,
@@ -77,7 +77,7 @@ class Exchanges:
         except MalformedMessage as exc:
             raise _malformed(exc) from None
         binding = _binding(session, first)
-        attempt = ctx.get(LoginLimits).begin(session.origin)
+        attempt = begin_attempt(ctx, session.origin)
         key = _find_key(ctx, first)
         salt = hmac.digest(self._secret, first.name.encode(), "sha512")[:SALT_BYTES]
         iterations = ITERATIONS

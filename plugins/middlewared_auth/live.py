@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from middlewared import FULL_ADMIN, Credentials
+from middlewared.audit import OK, Trail
 from middlewared.context import Session
 from middlewared.sessions import Sessions
 from middlewared_auth.identity import Identities
@@ -22,11 +23,15 @@ class LiveSessions:
     Args:
         sessions: all that are open.
         identities: say what a login may now, and for how long.
+        trail: is told who was logged out.
     """
 
-    def __init__(self, sessions: Sessions, identities: Identities) -> None:
+    def __init__(
+        self, sessions: Sessions, identities: Identities, trail: Trail
+    ) -> None:
         self._sessions = sessions
         self._identities = identities
+        self._trail = trail
         self._timer: asyncio.TimerHandle | None = None
 
     def login(self, session: Session, credentials: Credentials) -> None:
@@ -37,6 +42,13 @@ class LiveSessions:
     def watch_end(self, credentials: Credentials) -> None:
         """Look at the sessions again when the time of these credentials is over."""
         self._wait_for_end(self._identities.seconds_left(credentials))
+
+    def logout(self, session: Session, why: str | None = None) -> None:
+        """Log a session out, and write down why if it did not ask for it itself."""
+        who = session.credentials
+        if who is not None:
+            session.login(None)
+            self._trail.note("LOGOUT", OK, who=who, origin=session.origin, detail=why)
 
     def logged_in(self) -> list[tuple[Session, Credentials]]:
         """List the open sessions that somebody is logged in on."""
@@ -62,7 +74,7 @@ class LiveSessions:
                 credentials.account_id, credentials.api_key
             )
             if roles is None or not (FULL_ADMIN in roles or credentials.roles <= roles):
-                session.login(None)
+                self.logout(session, "ended" if roles is None else "lost a role")
                 continue
             if roles != credentials.roles:
                 session.login(replace(credentials, roles=roles))
@@ -77,7 +89,7 @@ class LiveSessions:
         """
         for session, credentials in self._of(account_id):
             if session is not keep and credentials.api_key is None:
-                session.login(None)
+                self.logout(session, "password changed")
 
     def _of(self, account_id: int) -> list[tuple[Session, Credentials]]:
         return [

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from middlewared import CallError, Context, Credentials, Example, Secret
+from middlewared.audit import OK, Trail
 from middlewared.context import Session
 from middlewared_auth.declaration import AuthSettings, plugin
 from middlewared_auth.exchange import Exchanges
@@ -151,6 +152,7 @@ def _enter(ctx: Context, proof: Proof) -> Proof:
         ctx.get(LiveSessions).login(session, proof)
         where = origin_name(session.origin)
         logger.info("%s logged in by %s from %s", proof.username, proof.type, where)
+        ctx.get(Trail).note("LOGIN", OK, who=proof, origin=session.origin)
     return proof
 
 

@@ -21,10 +21,9 @@ from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import plugin
 from middlewared_auth.hashing import Hashing
 from middlewared_auth.identity import Identities
-from middlewared_auth.limits import LoginLimits
 from middlewared_auth.live import LiveSessions
 from middlewared_auth.lockouts import Lockouts
-from middlewared_auth.proving import delay, right_password
+from middlewared_auth.proving import begin_attempt, delay, right_password
 
 __all__ = ["check_password"]
 
@@ -111,8 +110,7 @@ async def _check_right(ctx: Context, data: PasswordChange) -> Account:
 
 async def _check_old(ctx: Context, data: PasswordChange) -> Account:
     origin = Origin() if ctx.session is None else ctx.session.origin
-    attempt = ctx.get(LoginLimits).begin(origin)
-    ctx.get(Lockouts).begin(data.username)
+    attempt = begin_attempt(ctx, origin, data.username)
     old = "" if data.old_password is None else data.old_password.get()
     account = await right_password(ctx, data.username, old)
     if account is None:

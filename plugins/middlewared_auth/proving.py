@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 
 import anyio
 
-from middlewared import Context, Credentials, Origin
+from middlewared import CallError, Context, Credentials, Origin
+from middlewared.audit import Trail
 from middlewared_auth.account import Account
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import AuthSettings
@@ -23,6 +24,7 @@ __all__ = [
     "Proofs",
     "Refusal",
     "admit_key",
+    "begin_attempt",
     "delay",
     "prove_key",
     "prove_password",
@@ -51,8 +53,7 @@ async def prove_password(
     Raises:
         CallError: EBUSY, too many failed from this address or with this name.
     """
-    attempt = ctx.get(LoginLimits).begin(origin)
-    ctx.get(Lockouts).begin(username)
+    attempt = begin_attempt(ctx, origin, username)
     account = await right_password(ctx, username, password)
     if account is None:
         known = ctx.get(Accounts).find(username)
@@ -61,6 +62,25 @@ async def prove_password(
     if ctx.get(Identities).password_expired(account):
         return await refuse(ctx, origin, "EXPIRED", "an expired password", account)
     return await _admit(ctx, origin, attempt, account, None)
+
+
+def begin_attempt(ctx: Context, origin: Origin, username: str | None = None) -> Attempt:
+    """Count a login as failed until it succeeds; one with a password by its name too.
+
+    Raises:
+        CallError: EBUSY, too many failed from this address or with this name.
+    """
+    try:
+        attempt = ctx.get(LoginLimits).begin(origin)
+        if username is not None:
+            ctx.get(Lockouts).begin(username)
+    except CallError:
+        account = None if username is None else ctx.get(Accounts).find(username)
+        name = None if account is None else account.username
+        trail = ctx.get(Trail)
+        trail.note("LOGIN", "EBUSY", username=name, origin=origin, detail="too many")
+        raise
+    return attempt
 
 
 async def right_password(ctx: Context, username: str, password: str) -> Account | None:
@@ -86,7 +106,7 @@ async def prove_key(
     Raises:
         CallError: EBUSY, too many logins failed from this address.
     """
-    attempt = ctx.get(LoginLimits).begin(origin)
+    attempt = begin_attempt(ctx, origin)
     keys, accounts = ctx.get(ApiKeys), ctx.get(Accounts)
     key_id, secret = split_key(clear) or (None, clear)
     key = keys.get(key_id)
@@ -122,7 +142,7 @@ async def prove_token(ctx: Context, origin: Origin, token: str) -> Proof:
     credentials = ctx.get(Tokens).take(token, origin, attrs={})
     if credentials is not None:
         return credentials
-    ctx.get(LoginLimits).begin(origin)
+    begin_attempt(ctx, origin)
     return await refuse(ctx, origin, "AUTH_ERR", "a token", None)
 
 
@@ -152,6 +172,13 @@ async def refuse(
     name = "nobody known" if account is None else repr(account.username)
     where = origin_name(origin)
     logger.warning("a login with %s as %s from %s failed", how, name, where)
+    ctx.get(Trail).note(
+        "LOGIN",
+        refusal,
+        username=None if account is None else account.username,
+        origin=origin,
+        detail=how,
+    )
     await delay(ctx)
     return refusal
 

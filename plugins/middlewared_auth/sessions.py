@@ -22,6 +22,7 @@ from middlewared_auth.account import Account
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import plugin
 from middlewared_auth.first import first_admin, make_link
+from middlewared_auth.live import LiveSessions
 from middlewared_auth.profile import UserInfo, describe_user
 from middlewared_auth.tokens import MAX_TTL, Tokens
 
@@ -60,7 +61,7 @@ async def logout(ctx: Context) -> bool:
     credentials = _credentials(ctx)
     if ctx.session is None:
         raise CallError("Only a connection can log out", errno.EINVAL)
-    ctx.session.login(None)
+    ctx.get(LiveSessions).logout(ctx.session)
     await ctx.get(Tokens).end_logins({credentials.login_id})
     return True
 

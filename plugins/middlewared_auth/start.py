@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from middlewared import CallError, Context
 from middlewared.access import Authenticator
+from middlewared.audit import Trail
 from middlewared.context import Announcements
 from middlewared.sessions import Sessions
 from middlewared_auth.accounts import Accounts
@@ -44,7 +45,7 @@ async def start(ctx: Context) -> AsyncIterator[None]:
         clock=ctx.clock,
         limit=settings.max_tokens,
     )
-    live = LiveSessions(ctx.get(Sessions), identities)
+    live = LiveSessions(ctx.get(Sessions), identities, ctx.get(Trail))
     await accounts.load(await privileges.load())
     await keys.load()
     await tokens.load()

@@ -148,9 +148,9 @@ async def _terminate(
     ctx: Context, logins: Iterable[tuple[Session, Credentials]]
 ) -> None:
     """Log them out, and end what they could come back with."""
-    login_ids = set()
+    live, login_ids = ctx.get(LiveSessions), set()
     for session, login in logins:
-        session.login(None)
+        live.logout(session, "terminated")
         login_ids.add(login.login_id)
     if login_ids:
         await ctx.get(Tokens).end_logins(login_ids)

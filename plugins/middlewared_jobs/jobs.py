@@ -9,6 +9,7 @@ import anyio
 
 from middlewared import FULL_ADMIN, CallError, Context, Credentials
 from middlewared.access import SYSTEM
+from middlewared.audit import Trail
 from middlewared.clock import Clock
 from middlewared.dispatch import Call
 from middlewared.events import EventBus
@@ -20,6 +21,7 @@ from middlewared_jobs.admission import Admission
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.answering import answer_accepted
 from middlewared_jobs.attempts import Attempts
+from middlewared_jobs.auditing import JobNote
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.ledger import Ledger
@@ -113,6 +115,7 @@ class Jobs:
             settings,
         )
         self._clock = clock
+        self._trail = context.get(Trail)
 
     def _listed(self) -> Iterable[JobRecord]:
         return [run.record for run in self.live.values() if run.accepted]
@@ -128,7 +131,14 @@ class Jobs:
             CallError: EBUSY, the lock, the queue or a stopping server refuses it.
         """
         wish = submission_of(call)
-        wish.accepted, wish.refused = partial(answer_accepted, call), call.fail
+        note = JobNote(self._trail, wish)
+
+        def accepted(run: Run) -> None:
+            call.hand_over()
+            note.accepted(run)
+            answer_accepted(call, run)
+
+        wish.accepted, wish.refused = accepted, call.fail
         self._admission.accept(wish)
 
     async def submit(self, wish: Submission) -> JobRecord:
@@ -161,7 +171,10 @@ class Jobs:
     ) -> JobRecord:
         outcome: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
 
+        note = JobNote(self._trail, wish)
+
         def accepted(run: Run) -> None:
+            note.accepted(run)
             if not outcome.done():
                 outcome.set_result(run.record)
 

@@ -7,6 +7,7 @@ some of them as programs.
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,3 +142,31 @@ def test_sessions_are_ended(server: ServerProcess) -> None:
     assert gone.stderr == f"middlewared: there is no session {found[1]}\n"
     assert run(server, "session", "end").exit_code == 2
     output(server, "user", "rm", "fay")
+
+
+def test_who_did_what_is_listed(server: ServerProcess) -> None:
+    """Filtered by account, method, event, outcome and time; the newest last."""
+    output(server, "user", "add", "gil", "--password-stdin", stdin="hush-1\n")
+    with Client(server.url, reconnect=False) as gil:
+        gil.login("gil", "hush-1")
+        with pytest.raises(RemoteError):
+            gil.call("user.delete", 1)
+    number = document(server, "user", "rm", "gil")["id"]
+    deadline = time.monotonic() + 20
+    while [number] not in [
+        entry["params"]
+        for entry in document(server, "audit", "--method", "user.delete")
+    ]:
+        assert time.monotonic() < deadline
+    everything = document(server, "audit", "--limit", "1000")
+    assert [e["id"] for e in everything] == sorted(e["id"] for e in everything)
+    assert "hush" not in json.dumps(everything)
+    removed = document(server, "audit", "--method", "user.*")[-1]
+    assert (removed["method"], removed["params"]) == ("user.delete", [number])
+    (denied,) = document(server, "audit", "--account", "gil", "--failed")
+    assert (denied["method"], denied["outcome"]) == ("user.delete", "EACCES")
+    listed = output(server, "audit", "--account", "gil", "--event", "login")
+    assert re.search(r"LOGIN +OK +gil +127\.0\.0\.1", listed)
+    listed = output(server, "audit", "--method", "user.create", "--since", "2020-01-01")
+    assert 'user.create({"username":"gil","password":"********"' in listed
+    assert output(server, "audit", "--since", "2100-01-01") == ""

@@ -10,6 +10,7 @@ import pytest
 
 import middlewared_auth
 from middlewared import Context, Event, Origin, Plugin
+from middlewared.audit import Trail
 from middlewared.clock import Clock
 from middlewared.context import Announcements, Caller, Services
 from middlewared.database import Database
@@ -118,6 +119,7 @@ async def _run(
     services.provide(Announcements, Announcements())
     services.provide(Sessions, Sessions())
     services.provide(Quotas, Quotas(settings))
+    services.provide(Trail, Trail(clock))
     services.provide(Registry, Registry([plugin, pool_plugin()]))
     tasks = Tasks()
     services.provide(Tasks, tasks)

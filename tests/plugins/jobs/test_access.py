@@ -12,7 +12,7 @@ from middlewared_jobs import Job, job
 
 def read_plugin() -> Plugin:
     """Declare a job whose runs auditors may read."""
-    plugin = Plugin("audit", requires=("jobs",))
+    plugin = Plugin("ledger", requires=("jobs",))
 
     @plugin.method(roles=USERS)
     @job(logs=True, abortable=True, lock="a", read_roles=["AUDITOR"])
@@ -40,7 +40,7 @@ async def world() -> AsyncIterator[World]:
 async def test_readers_read_jobs_of_others(world: World) -> None:
     """A read role opens list, events, wait and log of that method's jobs."""
     async with world.user("ann") as ann, world.user("audit") as audit:
-        final = await ann.run("audit.write", "hello")
+        final = await ann.run("ledger.write", "hello")
         await ann.run("t.echo", "private")
         job = final["id"]
         assert (await audit.final(job)) == final
@@ -58,7 +58,7 @@ async def test_readers_do_not_abort(world: World) -> None:
         held = await ann.start("t.hold", "g")
         error = await audit.fail("core.job_abort", held)
         assert error.errno == errno.EPERM
-        job = (await ann.run("audit.write", "x"))["id"]
+        job = (await ann.run("ledger.write", "x"))["id"]
         error = await audit.fail("core.job_abort", job)
         assert (error.code, error.errno) == (-32001, errno.EPERM)
 
@@ -66,13 +66,13 @@ async def test_readers_do_not_abort(world: World) -> None:
 async def test_lost_role_loses_the_jobs(world: World) -> None:
     """Who no longer holds the role sees nothing of others, and no event."""
     async with world.user("ann") as ann, world.admin() as admin:
-        job = (await ann.run("audit.write", "x"))["id"]
+        job = (await ann.run("ledger.write", "x"))["id"]
         (account,) = await admin.call("user.query", [["username", "=", "audit"]])
         await admin.call("user.update", account["id"], {"roles": list(USERS)})
         async with world.user("audit") as audit:
             assert await audit.call("core.get_jobs") == []
             assert (await audit.fail("job.get", job)).errno == errno.EPERM
-            await ann.run("audit.write", "y")
+            await ann.run("ledger.write", "y")
             await audit.call("core.ping")
             assert audit.events() == []
 
