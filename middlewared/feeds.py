@@ -74,7 +74,8 @@ class SubscribeOptions(
         select: the fields to send, as in queries.
         max_rate: updates a second about one item; the last one always comes, and
             moves from state to state are never held back.
-        removed: send ``removed`` too, also for items that no longer match.
+        removed: send ``removed`` too, also for items that no longer match; absent, it
+            is as without options.
         tag: comes back in the events, to tell the subscriptions of a connection apart.
     """
 
@@ -126,10 +127,16 @@ class Cut(msgspec.Struct, frozen=True):
     tag: str | None = None
 
     @classmethod
-    def of(cls, options: SubscribeOptions) -> "Cut":
-        """Take what shapes the events out of the options."""
+    def of(cls, options: SubscribeOptions, *, removed: bool) -> "Cut":
+        """Take what shapes the events out of the options.
+
+        Args:
+            options: as they came.
+            removed: whether ``removed`` is wanted when they do not say.
+        """
         given = {name: getattr(options, name) for name in cls.__struct_fields__}
-        return cls(**{name: v for name, v in given.items() if v is not UNSET})
+        given = {name: value for name, value in given.items() if value is not UNSET}
+        return cls(**{"removed": removed} | given)
 
 
 class Member:

@@ -283,17 +283,19 @@ class ClientSession(Subscriber):
             subscription.
 
         Raises:
-            CallError: EACCES, the login may not see it; EDQUOT, too many; EINVAL, the
-                name takes no options, or the options cannot be used.
+            CallError: EACCES, the login may not see it; EDQUOT, too many; EOPNOTSUPP,
+                the name takes no options; EINVAL, they cannot be used.
         """
         self._check_room()
         if name == ALL_EVENTS or self._source(name) is not None:
-            raise CallError(f"{name} takes no options", errno.EINVAL)
+            raise CallError(f"{name} takes no options", errno.EOPNOTSUPP)
         self._check_collection(name)
         collection = self._bus.collections.get(name)
         ident = str(uuid.uuid4())
         member = Member(self, partial(self._fail, ident))
-        feed = self.services.get(Feeds).join(name, Cut.of(options), member)
+        removed = collection is None or not collection.removed_on_request
+        cut = Cut.of(options, removed=removed)
+        feed = self.services.get(Feeds).join(name, cut, member)
         following = Following(feed, member, anyio.CancelScope())
         self.subscriptions[ident] = Subscription(name, following=following)
         return self._catch_up(ident, following, collection, options)

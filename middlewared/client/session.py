@@ -5,6 +5,7 @@ import secrets
 import ssl as _ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from errno import EOPNOTSUPP
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,9 @@ from middlewared.client.subscriptions import Reader, Subscription, Subscriptions
 __all__ = ["Client"]
 
 log = logging.getLogger("middlewared.client")
+
+#: Subscribing to this name gives the events of all collections.
+ALL_EVENTS = "*"
 
 #: Close code of a server that does not want this client (RFC 6455: policy violation).
 POLICY_VIOLATION = 1008
@@ -275,17 +279,47 @@ class Client:
     # Subscriptions
 
     @asynccontextmanager
-    async def subscribe(self, name: str) -> AsyncIterator[Subscription]:
+    async def subscribe(
+        self,
+        name: str,
+        *,
+        since: Mapping[str, Any] | None = None,
+        snapshot: bool = False,
+        filters: Sequence[Any] = (),
+        select: Sequence[Any] = (),
+        max_rate: float | None = None,
+        removed: bool | None = None,
+    ) -> AsyncIterator[Subscription]:
         """Subscribe to a collection for the length of a ``with`` block.
 
+        After a reconnect what was missed is sent. Names with arguments such as
+        ``job.logs:{"id":42}``, of which a client has one at a time, and ``*`` take no
+        options, and go on without what was missed.
+
         Args:
-            name: ``core.get_jobs``, or a name with arguments such as
-                ``job.logs:{"id":42}``; of the latter a client has one at a time.
+            name: the collection.
+            since: go on from the `Subscription.position` of an earlier subscription.
+            snapshot: give the items that there are first, and again when what was
+                missed cannot be sent.
+            filters: only items that match, conditions as in queries.
+            select: the fields to give, as in queries.
+            max_rate: updates a second about one item.
+            removed: whether ``removed`` is wanted; None is the collection's default.
 
         Raises:
             RemoteError: the server refused.
         """
-        subscription = Subscription(name)
+        options: dict[str, Any] = {"since": since}
+        given = {"snapshot": snapshot, "filters": filters, "select": select}
+        options |= {key: value for key, value in given.items() if value}
+        if max_rate is not None:
+            options["max_rate"] = max_rate
+        if removed is not None:
+            options["removed"] = removed
+        plain = name == ALL_EVENTS or ":" in name
+        if plain and (len(options) > 1 or since is not None):
+            raise ValueError(f"{name} takes no options")
+        subscription = Subscription(name, None if plain else options)
         async with self._subscribed(name, subscription):
             yield subscription
 
@@ -308,7 +342,7 @@ class Client:
 
     @asynccontextmanager
     async def _subscribed(self, name: str, reader: Reader) -> AsyncIterator[None]:
-        await self._subscriptions.add(name, reader)
+        await self._subscribe(name, reader)
         try:
             yield
         finally:
@@ -317,6 +351,18 @@ class Client:
                     await self._subscriptions.discard(reader)
                 except (RemoteError, ConnectionLost) as error:
                     log.debug("unsubscribing from %s: %s", name, error)
+
+    async def _subscribe(self, name: str, reader: Reader) -> None:
+        if isinstance(reader, Subscription) and reader.options is not None:
+            try:
+                await self._subscriptions.follow(reader)
+            except RemoteError as error:
+                # A collection that would take arguments, but needs none.
+                if error.errno != EOPNOTSUPP or reader.wants_something:
+                    raise
+            else:
+                return
+        await self._subscriptions.add(name, reader)
 
     # The connection
 
@@ -384,14 +430,14 @@ class Client:
             await self._access.restore(call)
             await self._subscriptions.restore(call)
             await self._jobs.restore(call)
+            self._backoff.reset()
+            self._ready.set()
+            await self._subscriptions.resume(call)
         except ConnectionLost:
             return  # `_run` knows, too, and tries again
         except (ClientError, RemoteError) as error:
             self._failure = error
             await connection.close()
-            return
-        self._backoff.reset()
-        self._ready.set()
 
     def _finish(self, failure: Exception) -> None:
         """Tell everybody that the session is over."""

@@ -140,10 +140,15 @@ class Client:
         return job.result()
 
     @contextmanager
-    def subscribe(self, name: str) -> Iterator[Iterator[Any]]:
-        """Subscribe for the length of a ``with`` block; gives a blocking iterator."""
+    def subscribe(self, name: str, **options: Any) -> Iterator[Iterator[Any]]:
+        """Subscribe for the length of a ``with`` block; gives a blocking iterator.
+
+        Args:
+            name: the collection.
+            options: as for the asyncio client.
+        """
         with self._portal.wrap_async_context_manager(
-            self._client.subscribe(name)
+            self._client.subscribe(name, **options)
         ) as subscription:
             yield self._notifications(subscription)
 

@@ -41,6 +41,13 @@ class Hangup(Exception):
         self.code = code
 
 
+def subscribe(_ws: ServerConnection, _id: str, name: str, *options: Any) -> Any:
+    """Answer as the server does, with options and without."""
+    ident = f"ident of {name}"
+    place = {"epoch": "e", "seq": 5, "recovered": True}
+    return {"id": ident, **place} if options else ident
+
+
 class Peer:
     """A WebSocket server whose methods are functions of the test.
 
@@ -54,7 +61,7 @@ class Peer:
         self.methods: dict[str, Callable[..., Any]] = {
             "core.set_options": lambda _ws, _id, options: options,
             "core.ping": lambda _ws, _id: "pong",
-            "core.subscribe": lambda _ws, _id, name: f"ident of {name}",
+            "core.subscribe": subscribe,
             "core.unsubscribe": lambda _ws, _id, _ident: None,
             "auth.generate_token": lambda _ws, _id, _ttl: "token-1",
         }
@@ -309,11 +316,15 @@ async def test_reconnect(peer: Peer) -> None:
             with pytest.raises(ConnectionLost):
                 await client.call("demo.hang")
             assert await client.call("core.ping") == "pong"
-            assert await anext(notifications) == {"msg": RESUMED, "collection": "a"}
+            resumed = {"msg": RESUMED, "collection": "a", "recovered": True}
+            assert await anext(notifications) == resumed
         assert client.reconnects == 1
     mechanisms = [params[0]["mechanism"] for params in peer.called("auth.login_ex")]
     assert mechanisms == ["PASSWORD_PLAIN", "TOKEN_PLAIN"]
-    assert peer.called("core.subscribe") == [["a"], ["a"]]
+    assert peer.called("core.subscribe") == [
+        ["a", {"since": None, "tag": "1"}],
+        ["a", {"since": {"epoch": "e", "seq": 5}, "tag": "1"}],
+    ]
 
 
 async def test_reconnect_when_the_token_is_gone(peer: Peer) -> None:
@@ -441,19 +452,22 @@ async def test_sync(peer: Peer) -> None:
         await event(websocket, state="SUCCESS", result=value)
         return value
 
-    async def notify(websocket: ServerConnection, _id: str, name: str) -> str:
+    async def notify(
+        websocket: ServerConnection, _id: str, name: str, options: Any
+    ) -> Any:
+        tag = options["tag"]
         for number in range(2):
-            params = {"msg": "added", "collection": name, "id": number}
+            params = {"msg": "added", "collection": name, "id": number, "tag": tag}
             await websocket.send(
                 msgspec.json.encode({"method": "collection_update", "params": params}),
                 text=True,
             )
-        params = {"collection": name, "error": None}
+        params = {"collection": name, "error": None, "tag": tag}
         await websocket.send(
             msgspec.json.encode({"method": "notify_unsubscribed", "params": params}),
             text=True,
         )
-        return "ident"
+        return subscribe(websocket, _id, name, options)
 
     peer.methods["demo.job"] = start
     states: list[str] = []

@@ -1,4 +1,4 @@
-"""Subscriptions: one per name on the wire, any number of readers here."""
+"""Subscriptions: plain ones shared by name, ones with options for one reader each."""
 
 from typing import Any
 
@@ -18,16 +18,19 @@ class Server:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.refuse: set[str] = set()
+        self.answer = {"id": "i", "epoch": "e", "seq": 7, "recovered": True}
         self.gate = anyio.Event()
         self.gate.set()
 
-    async def call(self, method: str, param: Any) -> Any:
+    async def call(self, method: str, param: Any, *options: Any) -> Any:
         """Answer core.subscribe and core.unsubscribe."""
         await self.gate.wait()
-        self.calls.append((method, param))
+        self.calls.append((method, param, *options))
         if param in self.refuse:
             raise RemoteError("[EACCES] Not authorized", number=13)
-        return f"ident of {param}" if method == "core.subscribe" else None
+        if method != "core.subscribe":
+            return None
+        return self.answer if options else f"ident of {param}"
 
 
 @pytest.fixture
@@ -180,7 +183,8 @@ async def test_restore(server: Server, subscriptions: Subscriptions) -> None:
     subscriptions.forget_idents()
     await subscriptions.restore(server.call)
     assert server.calls == [("core.subscribe", "a"), ("core.subscribe", "b")]
-    assert await anext(kept) == {"msg": RESUMED, "collection": "a"}
+    lost = {"msg": RESUMED, "collection": "a", "recovered": False}
+    assert await anext(kept) == lost
     with pytest.raises(RemoteError):
         await anext(refused)
 
@@ -194,6 +198,147 @@ async def test_discard_while_disconnected(
     subscriptions.forget_idents()
     await subscriptions.discard(subscription)
     assert server.calls == [("core.subscribe", "a")]
+
+
+# With options.
+
+
+def numbered(seq: int, tag: str = "1", **more: Any) -> dict[str, Any]:
+    """Make the params of a numbered event."""
+    return update("a", seq) | {"seq": seq, "epoch": "e", "tag": tag} | more
+
+
+def asked(server: Server) -> list[Any]:
+    """Give the positions that the server was asked to go on from."""
+    return [call[2]["since"] for call in server.calls if len(call) > 2]
+
+
+async def reconnect(server: Server, subscriptions: Subscriptions) -> None:
+    """Lose the connection and make another."""
+    subscriptions.forget_idents()
+    await subscriptions.restore(server.call)
+    await subscriptions.resume(server.call)
+
+
+async def test_options_go_to_the_server_with_a_tag(
+    server: Server, subscriptions: Subscriptions
+) -> None:
+    """Each subscription has its own, and gets its own events."""
+    first, second = Subscription("a", {"removed": True}), Subscription("a", {})
+    await subscriptions.follow(first)
+    await subscriptions.follow(second)
+    await subscriptions.add("a", plain := Subscription("a"))
+    subscriptions.notify("collection_update", numbered(8, "2"))
+    subscriptions.notify("collection_update", numbered(9, "1"))
+    subscriptions.notify("collection_update", numbered(10, "3"))
+    subscriptions.notify("collection_update", update("a", 11))
+    await subscriptions.discard(first)
+    assert server.calls == [
+        ("core.subscribe", "a", {"removed": True, "since": None, "tag": "1"}),
+        ("core.subscribe", "a", {"since": None, "tag": "2"}),
+        ("core.subscribe", "a"),
+        ("core.unsubscribe", "i"),
+    ]
+    subscriptions.end_all(None)
+    first.end(None)
+    assert [one["id"] for one in await read(first)] == [9]
+    assert [one["id"] for one in await read(second)] == [8]
+    assert [one["id"] for one in await read(plain)] == [11]
+
+
+async def test_reconnect_goes_on_from_the_last_event(
+    server: Server, subscriptions: Subscriptions
+) -> None:
+    """The answer is where one is before the first; the reader is told how it went."""
+    subscription = Subscription("a", {})
+    await subscriptions.follow(subscription)
+    assert subscription.position == {"epoch": "e", "seq": 7}
+    await reconnect(server, subscriptions)
+    subscriptions.notify("collection_update", numbered(8))
+    subscriptions.notify("collection_update", update("a") | {"tag": "1"})
+    await reconnect(server, subscriptions)
+    server.answer |= {"recovered": False, "seq": 50, "epoch": "f"}
+    await reconnect(server, subscriptions)
+    await reconnect(server, subscriptions)
+    seqs = [since and (since["epoch"], since["seq"]) for since in asked(server)]
+    assert seqs == [None, ("e", 7), ("e", 8), ("e", 7), ("f", 50)]
+    subscription.end(None)
+    told = [
+        one.get("recovered", one["id" if "id" in one else "msg"])
+        for one in await read(subscription)
+    ]
+    assert told == [True, 8, 1, True, False, False]
+
+
+async def test_position_is_that_of_what_was_read(
+    subscriptions: Subscriptions,
+) -> None:
+    """Not of what waits: a program that ends goes on there another time."""
+    subscription = Subscription("a", {})
+    await subscriptions.follow(subscription)
+    for seq in (8, 9):
+        subscriptions.notify("collection_update", numbered(seq))
+    assert subscription.position == {"epoch": "e", "seq": 7}
+    await anext(subscription)
+    assert subscription.position == {"epoch": "e", "seq": 8}
+
+
+async def test_connection_that_breaks_in_a_snapshot(
+    server: Server, subscriptions: Subscriptions
+) -> None:
+    """Without the answer nobody knows what was lost: the next begins where it was."""
+    subscription = Subscription("a", {"snapshot": True})
+    await subscriptions.follow(subscription)
+    subscriptions.forget_idents()
+    server.gate = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(subscriptions.resume, server.call)
+        await wait_all_tasks_blocked()
+        item = update("a") | {"snapshot": True, "tag": "1"}
+        subscriptions.notify("collection_update", item)
+        subscriptions.notify("collection_update", numbered(90))
+        group.cancel_scope.cancel()
+    server.gate.set()
+    server.answer |= {"seq": 91}
+    await reconnect(server, subscriptions)
+    assert [since and since["seq"] for since in asked(server)] == [None, 7]
+    await reconnect(server, subscriptions)
+    assert asked(server)[-1]["seq"] == 91
+
+
+async def test_server_that_keeps_nothing(
+    server: Server, subscriptions: Subscriptions
+) -> None:
+    """There is no position to go on from."""
+    server.answer |= {"epoch": None, "seq": None}
+    subscription = Subscription("a", {})
+    await subscriptions.follow(subscription)
+    await reconnect(server, subscriptions)
+    assert asked(server) == [None, None]
+    assert subscription.position is None
+
+
+async def test_refused_and_ended_with_options(
+    server: Server, subscriptions: Subscriptions
+) -> None:
+    """A refusal leaves nothing behind; the server's word ends the right one."""
+    server.refuse.add("a")
+    with pytest.raises(RemoteError):
+        await subscriptions.follow(Subscription("a", {}))
+    server.refuse.clear()
+    kept, gone, refused = (Subscription(name, {}) for name in "aab")
+    for subscription in (kept, gone, refused):
+        await subscriptions.follow(subscription)
+    error = {"error": 22, "reason": "[EINVAL] bad", "extra": None}
+    told = {"collection": "a", "error": error, "tag": "3"}
+    subscriptions.notify("notify_unsubscribed", told)
+    with pytest.raises(RemoteError, match="bad"):
+        await anext(gone)
+    server.refuse.add("b")
+    await reconnect(server, subscriptions)
+    assert (await anext(kept))["msg"] == RESUMED
+    with pytest.raises(RemoteError, match="Not authorized"):
+        await anext(refused)
 
 
 async def test_log_tail(server: Server, subscriptions: Subscriptions) -> None:

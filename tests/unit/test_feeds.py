@@ -109,12 +109,22 @@ async def test_collection_that_keeps_nothing_has_no_place(server: WireServer) ->
     assert response["error"]["data"]["error"] == errno.EOPNOTSUPP
 
 
+async def test_removed_is_sent_where_it_always_is(server: WireServer) -> None:
+    """Collections that tell everybody do so with other options, too."""
+    client, deaf = await server.unix(), await server.unix()
+    await client.call("core.subscribe", COLLECTION, {"max_rate": 2})
+    await deaf.call("core.subscribe", COLLECTION, {"removed": False})
+    server.publish(1, "gone", msg="removed")
+    assert [event["msg"] for event in await following(client)] == ["removed"]
+    assert await following(deaf) == []
+
+
 @pytest.mark.parametrize("name", ["*", 'job.logs:{"id":1}'])
 async def test_names_that_take_no_options(server: WireServer, name: str) -> None:
     """They are refused, not ignored."""
     client = await server.unix()
     response = await client.request("core.subscribe", [name, {"removed": True}])
-    assert response["error"]["data"]["errname"] == "EINVAL"
+    assert response["error"]["data"]["error"] == errno.EOPNOTSUPP
     assert "takes no options" in response["error"]["data"]["reason"]
 
 
