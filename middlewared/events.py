@@ -282,7 +282,13 @@ class EventBus:
 
     def skip(self, name: str, seq: int) -> None:
         """Note a numbered event that nobody listened to, so that none was made."""
-        self.rings[name].skip(seq)
+        if name in self.rings:
+            self.rings[name].skip(seq)
+
+    def forget(self, name: str) -> None:
+        """Drop the newest events of a collection from memory."""
+        if name in self.rings:
+            self.rings[name].skip(self.rings[name].head)
 
     def subscribe(self, name: str, subscriber: Subscriber) -> None:
         """Deliver events of collection *name*; subscribing twice delivers one copy."""
@@ -307,6 +313,10 @@ class EventBus:
             or name in self._takers
             or ALL_EVENTS in self._subscribers
         )
+
+    def has_takers(self, name: str) -> bool:
+        """Tell whether somebody follows *name* with options."""
+        return name in self._takers
 
     def publish(self, event: Event) -> None:
         """Send an event to every subscriber that may see it."""

@@ -57,7 +57,13 @@ class Ring(Generic[N]):
         return len(self._events)
 
     def push(self, seq: int, event: N) -> None:
-        """Add the newest event; a number that does not follow the last is a hole."""
+        """Add the newest event; a number that does not follow the last is a hole.
+
+        One that comes too late is not kept, and makes a hole, too.
+        """
+        if seq <= self.head:
+            self.skip(self.head)
+            return
         if seq != self.head + 1:
             self.skip(seq - 1)
         size = 0 if event.fields is None else len(event.fields)
@@ -72,7 +78,7 @@ class Ring(Generic[N]):
         """Note that events up to *seq* were published and are not here."""
         self._events.clear()
         self._size = 0
-        self.head = self.start = seq
+        self.head = self.start = max(seq, self.head)
 
     def after(self, seq: int, limit: int) -> Sequence[N] | None:
         """Give the events that follow *seq*, the oldest *limit* of them.

@@ -63,6 +63,7 @@ class Wire:
         self._answers: dict[Any, Frame] = {}
         self._events: dict[int, list[dict[str, Any]]] = {}
         self._began: dict[Any, int] = {}
+        self._tagged: dict[str | None, list[dict[str, Any]]] = {}
 
     async def read(self) -> None:
         """Keep what comes, until the connection ends."""
@@ -81,8 +82,12 @@ class Wire:
         if is_event(frame):
             event = frame["params"]
             self._events.setdefault(event["id"], []).append(event)
-            for number in event["fields"]["message_ids"]:
+            for number in event.get("fields", {}).get("message_ids", ()):
                 self._began.setdefault(_key(number), event["id"])
+        elif frame.get("method") == "collection_update":
+            self._tagged.setdefault(frame["params"].get("tag"), []).append(
+                frame["params"]
+            )
         elif "id" in frame:
             self._answers.setdefault(_key(frame["id"]), frame)
 
@@ -168,6 +173,24 @@ class Wire:
         """Subscribe to the events of jobs."""
         return str(await self.call("core.subscribe", JOBS))
 
+    async def follow(self, tag: str, name: str = JOBS, **options: Any) -> Any:
+        """Subscribe with options; `tagged` gives the events."""
+        return await self.call("core.subscribe", name, {**options, "tag": tag})
+
+    def tagged(self, tag: str) -> list[dict[str, Any]]:
+        """Give the params of the events of a subscription with this tag."""
+        return self._tagged.get(tag, [])
+
+    async def until_tagged(
+        self, tag: str, wanted: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Wait for an event of a subscription; give its params."""
+
+        def look() -> dict[str, Any] | None:
+            return next((event for event in self.tagged(tag) if wanted(event)), None)
+
+        return await self._until(look)
+
     def place(self, wanted: Callable[[Frame], bool]) -> int:
         """Say where in the order the first such frame stands."""
         return next(i for i, frame in enumerate(self.frames) if wanted(frame))
@@ -225,10 +248,11 @@ def same(one: Any, other: Any) -> bool:
 
 
 def is_event(frame: Frame) -> bool:
-    """Tell whether a frame is an event of a job."""
+    """Tell whether a frame is an event of a job, of the plain subscription."""
     return (
         frame.get("method") == "collection_update"
         and frame["params"]["collection"] == JOBS
+        and "tag" not in frame["params"]
     )
 
 

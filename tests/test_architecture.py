@@ -129,6 +129,7 @@ TOGETHER = {
     ),
     # The life of a job, as clients see it.
     "plugins/jobs/test_order.py": (
+        "middlewared_jobs.announcement",
         "middlewared_jobs.announcer",
         "middlewared_jobs.body",
         "middlewared_jobs.jobs",

@@ -9,10 +9,11 @@ from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobFunction
 from middlewared_jobs.store import Viewer
 
-__all__ = ["check_own", "check_readable", "no_such_job", "viewer_of"]
+__all__ = ["check_own", "check_readable", "no_such_job", "read_roles", "viewer_of"]
 
 
-def _read_roles(method: Method | None) -> frozenset[str]:
+def read_roles(method: Method | None) -> frozenset[str]:
+    """Give the roles whose holders may see the jobs of others of a method."""
     if method is None or not isinstance(method.deferred, JobFunction):
         return frozenset()
     return method.deferred.spec.read_roles
@@ -28,7 +29,7 @@ def viewer_of(ctx: Context) -> Viewer | None:
     readable = frozenset(
         name
         for name, method in ctx.get(Registry).methods.items()
-        if who.has_any(_read_roles(method))
+        if who.has_any(read_roles(method))
     )
     return Viewer(who.account_id, readable)
 

@@ -9,7 +9,8 @@ import msgspec
 
 from middlewared import CallError, Date, ejson
 from middlewared.clock import Clock
-from middlewared_jobs.announcer import Announcement, Announcer
+from middlewared_jobs.announcement import Announcement
+from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.attempts import Attempts
 from middlewared_jobs.declared import description_of, lock_of, spec_of
 from middlewared_jobs.ids import JobIds

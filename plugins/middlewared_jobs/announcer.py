@@ -1,66 +1,183 @@
 """Events of jobs: one per move after its commit, progress at a bounded rate."""
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from middlewared import Event
+from middlewared import Audience, Date, Event
+from middlewared.clock import Clock
 from middlewared.events import EventBus, Message
+from middlewared.registry import Registry
 from middlewared.sendqueue import Importance
+from middlewared_jobs.access import read_roles
+from middlewared_jobs.announcement import Announcement, Removal, size_of
+from middlewared_jobs.change import change_of, fixed_of, record_at
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.ledger import Ledger
-from middlewared_jobs.record import encode_item
+from middlewared_jobs.record import JobRecord
 from middlewared_jobs.recorder import take_notes
 from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
+from middlewared_jobs.store import JobStore, Saved
+from middlewared_jobs.views import VIEWS, View
 
-__all__ = ["COLLECTION", "Announcement", "Announcer"]
-
-COLLECTION = "core.get_jobs"
-
-
-class Announcement(NamedTuple):
-    """What is to be told of a job once it is committed.
-
-    Attributes:
-        event: the job as it was at its move; None when nobody listened then.
-    """
-
-    run: Run
-    msg: Message
-    importance: Importance
-    event: Event | None
+__all__ = ["Announcer"]
 
 
 class Announcer:
-    """Publishes what happens to jobs on the collection `COLLECTION`."""
+    """Publishes what happens to jobs on the collections of `VIEWS`.
 
-    def __init__(self, bus: EventBus, ledger: Ledger, settings: JobSettings) -> None:
+    Args:
+        bus: where to.
+        ledger: writes what progress changed.
+        journal: numbers the moves.
+        store: removes jobs.
+        registry: says who may see the jobs of a method.
+        clock: for the time of each move.
+        settings: how often progress is told.
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        ledger: Ledger,
+        journal: Journal,
+        store: JobStore,
+        registry: Registry,
+        clock: Clock,
+        settings: JobSettings,
+    ) -> None:
         self._bus = bus
         self._ledger = ledger
+        self._journal = journal
+        self._store = store
+        self._registry = registry
+        self._clock = clock
         self._settings = settings
         self._loop = asyncio.get_running_loop()
 
     def event(
         self, run: Run, msg: Message, importance: Importance = Importance.KEEP
     ) -> Announcement:
-        """Encode the job as it is now, if somebody listens.
+        """Take down the job as it is now, to be published once it is committed.
 
-        The event is published later, after the commit, but shows this moment.
+        A move gets its number from the next write of the job, and is kept with it;
+        progress, and all that happens to transient jobs, has none.
         """
-        heard = self._bus.has_subscribers(COLLECTION)
-        event = _event(run, msg, importance) if heard else None
-        return Announcement(run, msg, importance, event)
+        record = run.record
+        record.time_modified = Date(self._clock.time_ms())
+        numbered = importance is not Importance.NEWEST and not record.transient
+        followed = any(self._bus.has_takers(view.collection) for view in VIEWS)
+        change = None
+        if (numbered or followed) and not record.final:
+            change = change_of(record)
+        before = run.told if followed else None
+        events = {
+            view.collection: self._event(run, view, msg, importance, before)
+            for view in VIEWS
+            if self._bus.has_subscribers(view.collection)
+        }
+        told = Announcement(
+            run.id, msg, events, change, size_of(record, change), run=run
+        )
+        if numbered:
+            run.untold.append(told)
+        else:
+            run.loose_at = self._loop.time()
+        run.told = change or run.told
+        return told
 
-    def publish(self, announcement: Announcement) -> None:
-        """Send an event to who listens, or nothing when nobody does."""
-        run, msg, importance, event = announcement
+    def _event(
+        self,
+        run: Run,
+        view: View,
+        msg: Message,
+        importance: Importance,
+        before: bytes | None,
+    ) -> Event:
+        record, clear = run.record, None
+        if run.clear is not None and run.method.results.secret and run.insiders:
+            clear = view.encode(record, run.clear)
+        previous = None
+        if before is not None:
+            previous = partial(_as_told, view, record, before)
+        return Event(
+            view.collection,
+            msg,
+            run.id,
+            view.encode(record),
+            audience=record.audience(run.spec.read_roles),
+            importance=importance,
+            clear=clear,
+            clear_for=run.insiders,
+            previous=previous,
+        )
+
+    def publish(self, told: Announcement) -> None:
+        """Send the events of a move."""
+        for view in VIEWS:
+            event = told.events.get(view.collection)
+            if event is None and self._bus.has_subscribers(view.collection):
+                # Who came between the move and its commit has not seen the job yet.
+                event = _late_event(told, view)
+            self._send(view, told, event)
+
+    def _send(self, view: View, told: Announcement, event: Event | None) -> None:
         if event is not None:
             self._bus.publish(event)
-        elif self._bus.has_subscribers(COLLECTION):
-            # Somebody came after the move and may have asked for the list before the
-            # commit: then the job is not in it, and would be known to them from its
-            # next move on only.
-            self._bus.publish(_event(run, msg, importance))
+        elif told.seq is not None:
+            self._bus.skip(view.collection, told.seq)
+
+    def announce_removed(
+        self, gone: Sequence[Removal], saved: Saved | None = None
+    ) -> None:
+        """Remove ended jobs from history, and tell so in the same transaction.
+
+        Args:
+            gone: the jobs.
+            saved: called once it is committed and told, or refused.
+        """
+        told = [_removed(removal) for removal in gone]
+
+        def removed(exc: Exception | None) -> None:
+            if exc is None:
+                self._forget_events()
+                for announcement in told:
+                    self._send_removed(announcement)
+            if saved is not None:
+                saved(exc)
+
+        moves = self._journal.number(told)
+        self._store.delete([removal.id for removal in gone], removed, moves)
+
+    def _forget_events(self) -> None:
+        """Drop what is in memory of events: some of their jobs are gone."""
+        self._journal.forget()
+        for view in VIEWS:
+            self._bus.forget(view.collection)
+
+    def announce_forgotten(self, gone: Iterable[Removal]) -> None:
+        """Tell that transient jobs are in no list any more; nothing is written."""
+        for removal in gone:
+            self._send_removed(_removed(removal))
+
+    def _send_removed(self, told: Announcement) -> None:
+        assert told.removal is not None  # noqa: S101 - made by `_removed`
+        roles = read_roles(self._registry.methods.get(told.removal.method))
+        audience = Audience(told.removal.owner, roles)
+        for view in VIEWS:
+            event = None
+            if self._bus.has_subscribers(view.collection):
+                event = Event(
+                    view.collection,
+                    "removed",
+                    told.job,
+                    None,
+                    audience=audience,
+                    seq=told.seq,
+                )
+            self._send(view, told, event)
 
     def noted(self, run: Run, urgent: bool) -> None:
         """Take note that a body noted something, from any thread.
@@ -92,17 +209,27 @@ class Announcer:
         self._ledger.write(run, None)
 
 
-def _event(run: Run, msg: Message, importance: Importance) -> Event:
-    clear = None
-    if run.clear is not None and run.method.results.secret and run.insiders:
-        clear = encode_item(run.record, result=run.clear)
+def _late_event(told: Announcement, view: View) -> Event:
+    """Make the event of a move that nobody listened to when it was taken down."""
+    run = told.run
+    assert run is not None  # noqa: S101 - those without are never late
+    record = run.record
+    if told.change is not None:
+        record = record_at(fixed_of(record), told.change)
     return Event(
-        COLLECTION,
-        msg,
+        view.collection,
+        told.msg,
         run.id,
-        encode_item(run.record),
-        audience=run.record.audience(run.spec.read_roles),
-        importance=importance,
-        clear=clear,
-        clear_for=run.insiders,
+        view.encode(record),
+        audience=record.audience(run.spec.read_roles),
+        seq=told.seq,
     )
+
+
+def _removed(removal: Removal) -> Announcement:
+    return Announcement(removal.id, "removed", {}, removal=removal)
+
+
+def _as_told(view: View, record: JobRecord, change: bytes) -> bytes:
+    """Encode a job as an earlier event showed it."""
+    return view.encode(record_at(fixed_of(record), change))

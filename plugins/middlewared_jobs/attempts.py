@@ -14,7 +14,8 @@ from middlewared.clock import Clock
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_jobs.aborting import Aborting
-from middlewared_jobs.announcer import Announcement, Announcer
+from middlewared_jobs.announcement import Announcement, Removal
+from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.body import run_body
 from middlewared_jobs.deadlines import Deadlines
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
@@ -335,6 +336,9 @@ class Attempts:
         async def forget() -> None:
             await anyio.sleep(self._settings.transient_ttl)
             self._roster.remove(run)
+            record = run.record
+            gone = Removal(record.id, record.owner, record.method)
+            self._announcer.announce_forgotten([gone])
             if run.record.logs_path is not None:
                 await anyio.Path(run.record.logs_path).unlink(missing_ok=True)
 

@@ -10,15 +10,15 @@ from middlewared.registry import Registry
 from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared_auth import Accounts, Tokens
-from middlewared_jobs.announcer import COLLECTION
 from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.downloads import Downloads
+from middlewared_jobs.following import add_collections, begin_collections
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.jobs import Jobs
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.methods import add_methods
 from middlewared_jobs.offering import add_download
-from middlewared_jobs.record import CoreGetJobsItem
 from middlewared_jobs.recovery import recover
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
@@ -35,14 +35,7 @@ plugin = Plugin(
     settings=JobSettings,
     migrations=files("middlewared_jobs") / "migrations",
 )
-plugin.collection(
-    COLLECTION,
-    CoreGetJobsItem,
-    doc="Updates on job changes.",
-    authenticated=True,
-    noun="job",
-    removed_on_request=True,
-)
+add_collections(plugin)
 plugin.routes.append(ROUTE)
 plugin.routes.extend(UPLOAD)
 add_methods(plugin)
@@ -59,7 +52,10 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     store = SqliteStore(ctx.database)
     seal = Seal(ctx.settings.data_path / "jobs.key")
     ids = JobIds(await store.first_id())
-    jobs = Jobs(ctx, store, settings, ids, seal)
+    clock: Clock = ctx.get(Clock)  # type: ignore[type-abstract]  # by protocol
+    journal = Journal(store, registry, clock, settings, await store.kept_range())
+    jobs = Jobs(ctx, store, journal, settings, ids, seal)
+    ctx.services.provide(Journal, journal)
     downloads = Downloads(ctx.get(Tokens), settings.max_transfers)
     ctx.services.provide(Jobs, jobs)
     ctx.services.provide(Downloads, downloads)
@@ -68,9 +64,11 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     ctx.get(Shutdown).add_drain(jobs.drain)
 
     async def begin() -> None:
-        now = ctx.get(Clock).time_ms()  # type: ignore[type-abstract]  # by protocol
-        data_dir = ctx.settings.data_path
-        jobs.resume(await recover(store, registry, seal, settings, data_dir, now))
+        data_dir, now = ctx.settings.data_path, clock.time_ms()
+        waiting = await recover(store, journal, registry, seal, settings, data_dir, now)
+        begin_collections(ctx.events, journal)
+        jobs.resume(waiting)
+        ctx.tasks.start(journal.keep_trimmed(), name="old events of jobs")
 
     ctx.get(Startup).add(begin)
     ctx.get(Accounts).watch(jobs.account_changed)

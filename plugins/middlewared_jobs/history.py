@@ -1,7 +1,8 @@
 """Queries over jobs: unfinished ones from memory, ended ones from the store."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import anyio.to_thread
@@ -107,6 +108,19 @@ class History:
         )
         records = {record.id: record for record in live}
         return records | {record.id: record for record in ended}
+
+    async def newest(
+        self, filters: Filters, view: View, viewer: Viewer | None
+    ) -> Sequence[JobRecord]:
+        """Give the newest `DEFAULT_LIMIT` ended jobs that match, ascending by id.
+
+        Raises:
+            CallError: as the filter language says; EFBIG when too much had to be read.
+        """
+        found = await self._store.find(
+            filters, QueryOptions(), view, viewer, DEFAULT_LIMIT, newest=True
+        )
+        return sorted(found, key=attrgetter("id"))[-DEFAULT_LIMIT:]
 
     async def _count(self, filters: Filters, view: View, viewer: Viewer | None) -> int:
         live = self._live_for(viewer)

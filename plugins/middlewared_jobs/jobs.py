@@ -18,12 +18,15 @@ from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.admission import Admission
+from middlewared_jobs.announcement import Removal
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.answering import answer_accepted
 from middlewared_jobs.attempts import Attempts
 from middlewared_jobs.auditing import JobNote
+from middlewared_jobs.change import change_of
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.notes import ItemError
@@ -66,6 +69,7 @@ class Jobs:
         self,
         context: Context,
         store: JobStore,
+        journal: Journal,
         settings: JobSettings,
         ids: JobIds,
         seal: Seal,
@@ -78,8 +82,16 @@ class Jobs:
         self.live = self._roster.live
         self.figures = self._roster.figures
         self.history = History(store, self._listed)
-        self._ledger = Ledger(store, clock, context.get(Tasks))
-        self._announcer = Announcer(context.get(EventBus), self._ledger, settings)
+        self._ledger = Ledger(store, journal, clock, context.get(Tasks))
+        self._announcer = Announcer(
+            context.get(EventBus),
+            self._ledger,
+            journal,
+            store,
+            context.get(Registry),
+            clock,
+            settings,
+        )
         self._tracker = Tracker(
             context, clock, settings, self._announcer.noted, self._ledger.write
         )
@@ -312,7 +324,19 @@ class Jobs:
                 f"Job {record.id} is {record.state}, expected one that has ended",
                 errno.EBUSY,
             )
-        await self._store.delete([record.id])
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def removed(exc: Exception | None) -> None:
+            if outcome.done():
+                return
+            if exc is None:
+                outcome.set_result(None)
+            else:
+                outcome.set_exception(exc)
+
+        gone = Removal(record.id, record.owner, record.method)
+        self._announcer.announce_removed([gone], removed)
+        await outcome
         if record.logs_path is not None:
             await anyio.Path(record.logs_path).unlink(missing_ok=True)
 
@@ -375,7 +399,7 @@ class Jobs:
                 record, methods[record.method], recovered.values, self.rights_of(record)
             )
             run.params = recovered.stored.params
-            run.accepted = True
+            run.accepted, run.told = True, change_of(record)
             self._roster.add(run)
             runs.append(run)
         for run in runs:

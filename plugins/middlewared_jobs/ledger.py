@@ -9,6 +9,7 @@ import anyio
 from middlewared import Date
 from middlewared.clock import Clock
 from middlewared.tasks import Tasks
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.run import Run
 from middlewared_jobs.store import JobStore, Saved
 
@@ -25,35 +26,41 @@ class Ledger:
 
     Args:
         store: where to.
+        journal: numbers the moves that are written with them.
         clock: for the time of each change.
         tasks: owner of what is tried again.
     """
 
-    def __init__(self, store: JobStore, clock: Clock, tasks: Tasks) -> None:
+    def __init__(
+        self, store: JobStore, journal: Journal, clock: Clock, tasks: Tasks
+    ) -> None:
         self._store = store
+        self._journal = journal
         self._clock = clock
         self._tasks = tasks
 
     def write(self, run: Run, saved: Saved | None) -> None:
         """Write a job as it is now; *saved* gets None once it is committed."""
         record = run.record
-        record.time_modified = Date(self._clock.time_ms())
+        if not run.untold:
+            record.time_modified = Date(self._clock.time_ms())
         if record.transient:
             if saved is not None:
                 saved(None)
             return
         errors, run.item_errors = run.item_errors, []
-        if not errors:
-            self._store.save(record, run.params, saved)
-            return
+        untold, run.untold = run.untold, []
 
         def written(exc: Exception | None) -> None:
             if exc is not None:
                 run.item_errors = errors + run.item_errors
+                # They get other numbers: what is told later has higher ones.
+                run.untold = untold + run.untold
             if saved is not None:
                 saved(exc)
 
-        self._store.save(record, run.params, written, errors)
+        moves = self._journal.number(untold)
+        self._store.save(record, run.params, written, errors, moves)
 
     def insist(self, run: Run, written: Callable[[], None]) -> None:
         """Write a move that has happened; again and again, until it is committed."""

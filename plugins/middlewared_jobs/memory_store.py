@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from middlewared.filters import Budget, Filters, QueryOptions, matches
+from middlewared_jobs.change import fixed_of, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
-from middlewared_jobs.store import Saved, Stored, Viewer
+from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
 __all__ = ["MemoryStore"]
@@ -18,12 +20,19 @@ def _copy(record: JobRecord) -> JobRecord:
     return msgspec.json.decode(msgspec.json.encode(record), type=JobRecord)
 
 
+def _record_of(record: JobRecord, change: msgspec.Raw | None) -> JobRecord:
+    if change is None:
+        return _copy(record)
+    return record_at(fixed_of(record), bytes(change))
+
+
 class MemoryStore:
     """Jobs in a dictionary; `saved` is called in the next tick of the loop."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Stored] = {}
         self._errors: dict[int, list[ItemError]] = {}
+        self._moves: list[Move] = []
         self._first_id = 1
 
     async def first_id(self) -> int:
@@ -45,6 +54,7 @@ class MemoryStore:
         params: bytes | None,
         saved: Saved | None,
         errors: Sequence[ItemError] = (),
+        moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
         before = self._rows.get(record.id)
@@ -52,6 +62,7 @@ class MemoryStore:
             kept = None if record.final else params
             self._rows[record.id] = Stored(_copy(record), kept)
         self._errors.setdefault(record.id, []).extend(errors)
+        self._moves += moves
         self._answer(saved)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
@@ -88,13 +99,55 @@ class MemoryStore:
         """Give items that a job could not do, in order."""
         return self._errors.get(number, [])[offset : offset + limit]
 
-    async def delete(self, numbers: Sequence[int]) -> None:
+    def delete(
+        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+    ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         for number in numbers:
             row = self._rows.get(number)
             if row is not None and row.record.final:
                 del self._rows[number]
                 self._errors.pop(number, None)
+        self._moves += moves
+        self._answer(saved)
+
+    async def kept_range(self) -> tuple[int, int]:
+        """Give the number before the oldest kept event, and that of the newest."""
+        if not self._moves:
+            return 0, 0
+        return self._moves[0].seq - 1, self._moves[-1].seq
+
+    async def moves(self, after: int, upto: int, size: int) -> Sequence[KeptMove]:
+        """Give kept events by number, at least one when there is any."""
+        found = list[KeptMove]()
+        for move in self._moves:
+            if not after < move.seq <= upto:
+                continue
+            size -= move.size
+            if found and size < 0:
+                break
+            found.append(self._kept(move))
+        return found
+
+    def _kept(self, move: Move) -> KeptMove:
+        row = self._rows.get(move.job)
+        if row is not None:
+            record = row.record
+            load = partial(_record_of, record, move.change)
+            return KeptMove(
+                move.seq, move.job, move.msg, record.owner, record.method, load
+            )
+        gone = [m for m in self._moves if m.job == move.job and m.msg == "removed"]
+        owner, method = (gone[0].owner, gone[0].method) if gone else (None, None)
+        return KeptMove(move.seq, move.job, move.msg, owner, method or "", None)
+
+    async def first_move(self, at: int) -> int | None:
+        """Give the number of the oldest kept event that is not older than *at*."""
+        return next((move.seq for move in self._moves if move.at >= at), None)
+
+    async def drop_moves(self, upto: int) -> None:
+        """Keep the events up to a number no longer."""
+        self._moves = [move for move in self._moves if move.seq > upto]
 
     async def find(
         self,

@@ -11,7 +11,10 @@ import msgspec
 from middlewared import CallError, Plugin, PluginError, ValidationErrors, ejson
 from middlewared.access import Credentials
 from middlewared.registry import Registry
+from middlewared_jobs.announcement import Announcement, size_of
+from middlewared_jobs.change import change_of
 from middlewared_jobs.joblog import excerpt
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.outcome import WorkerLost, record_attempt, record_failure
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import JobRecord
@@ -42,6 +45,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
 async def recover(
     store: JobStore,
+    journal: Journal,
     registry: Registry,
     seal: Seal,
     settings: JobSettings,
@@ -50,7 +54,8 @@ async def recover(
 ) -> list[Recovered]:
     """End the jobs that ran when the server died, and bind those that waited.
 
-    A job whose method vanished, or no longer takes its params, ends FAILED.
+    A job whose method vanished, or no longer takes its params, ends FAILED. Everything
+    is committed when it returns.
 
     Returns:
         What waits again, by id.
@@ -63,13 +68,13 @@ async def recover(
         try:
             if record.state is State.RUNNING:
                 _lose(record, registry, settings, now)
-                store.save(record, stored.params, None)
+                _save(store, journal, record, stored.params)
             waiting.append(Recovered(stored, _bind(stored, registry, seal)))
         except (WorkerLost, CallError, PluginError) as exc:
             logger.warning("job %d %s: %s", record.id, record.method, exc)
             _keep_excerpt(record)
             record_failure(record, exc, settings, now)
-            store.save(record, None, None)
+            _save(store, journal, record, None)
     await _flush(store)
     return waiting
 
@@ -79,6 +84,15 @@ async def _flush(store: JobStore) -> None:
     answered = anyio.Event()
     store.flush(lambda _: answered.set())
     await answered.wait()
+
+
+def _save(
+    store: JobStore, journal: Journal, record: JobRecord, params: bytes | None
+) -> None:
+    """Write what became of a job, as a move that clients will be told of."""
+    change = None if record.final else change_of(record)
+    moved = Announcement(record.id, "changed", {}, change, size_of(record, change))
+    store.save(record, params, None, (), journal.number([moved]))
 
 
 async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:

@@ -11,6 +11,7 @@ from middlewared.context import Context
 from middlewared.errors import CallError
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
+from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.ending import Ended
 from middlewared_jobs.notes import Exit, ItemError
@@ -102,6 +103,9 @@ class Run:
         paused_at: since when it stands paused, by the monotonic clock.
         paused: seconds that this attempt stood paused before.
         doing: its progress text before it was paused.
+        untold: moves that the next write is to number and keep.
+        told: what its last event showed, as `change_of` says it, when that is known.
+        loose_at: when something was told of it last that has no number, by the loop.
     """
 
     __slots__ = (
@@ -126,6 +130,7 @@ class Run:
         "limits",
         "lock",
         "log_start",
+        "loose_at",
         "method",
         "params",
         "paused",
@@ -139,6 +144,8 @@ class Run:
         "scope",
         "spec",
         "started_at",
+        "told",
+        "untold",
         "urgent_due",
         "values",
         "waiters",
@@ -192,6 +199,9 @@ class Run:
         self.progress_due = False
         self.urgent_due = False
         self.progress_at = 0.0
+        self.untold: list[Announcement] = []
+        self.told: bytes | None = None
+        self.loose_at = 0.0
 
     @property
     def offspring(self) -> list[Offspring]:

@@ -94,3 +94,10 @@ class JobSettings(
     max_checkpoint: Annotated[
         Positive, Meta(description="Bytes of a checkpoint or an attribute, encoded.")
     ] = 2**20
+    kept_events: Annotated[
+        Positive,
+        Meta(description="Events of jobs kept for clients that were away."),
+    ] = 250_000
+    kept_events_age: Annotated[
+        Seconds, Meta(description="Seconds for which events of jobs are kept.")
+    ] = 7 * 86400.0

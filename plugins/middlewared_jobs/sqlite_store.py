@@ -19,9 +19,10 @@ from middlewared.filters import (
     compile_sql,
     matches,
 )
+from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import DETAILS, NULL, JobRecord
-from middlewared_jobs.store import Saved, Stored, Viewer
+from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
 __all__ = ["MAX_SCAN", "SqliteStore"]
@@ -29,6 +30,8 @@ __all__ = ["MAX_SCAN", "SqliteStore"]
 #: Rows that a query may read when SQL cannot narrow it.
 MAX_SCAN = 100_000
 SLICE = 2000
+#: Events that are read at a time, and deleted at a time.
+MOVES, DROPPED = 256, 2000
 #: The largest integer that SQLite stores.
 MAX_ID = 2**63 - 1
 
@@ -54,31 +57,13 @@ _COLUMNS = tuple(
     for name in JobRecord.__struct_fields__
     if name != "transient" and name not in DETAILS
 )
-#: Written with the first row only.
-_FIXED = (
-    "id",
-    "uid",
-    "method",
-    "arguments",
-    "time_created",
-    "owner",
-    "lock",
-    "instance",
-    "is_restart",
-    "restart_of",
-    "parent",
-    "schedule",
-    "key",
-    "tracking_id",
-    "app_id",
-)
 _STORED = (*_COLUMNS, "details")
 _SELECT = f"SELECT {', '.join(_STORED)} FROM jobs"  # noqa: S608 - our own names
 _WRITTEN = (*_STORED, "params")
 _UPSERT = (
     f"INSERT INTO jobs ({', '.join(_WRITTEN)}) "  # noqa: S608 - our own names
     f"VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in _FIXED)
+    + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in FIXED)
     + " WHERE excluded.attempt >= jobs.attempt"
 )
 _ERROR_FIELDS = ItemError.__struct_fields__
@@ -97,6 +82,27 @@ _DELETE_ERRORS = (
     "(SELECT 1 FROM jobs WHERE id = job AND time_finished IS NOT NULL)"
 )
 _ENDED = "time_finished IS NOT NULL"
+_MOVE_FIELDS = Move.__struct_fields__
+_INSERT_MOVES = (
+    f"INSERT INTO job_events ({', '.join(_MOVE_FIELDS)}) SELECT "  # noqa: S608 - our own names
+    + ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(_MOVE_FIELDS)))
+    + " FROM json_each(?)"
+)
+_SELECT_SIZES = (
+    "SELECT seq, size FROM job_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+)
+#: What changes is read for the events only that have no change of their own.
+_SELECT_MOVES = (
+    "SELECT e.seq, e.job, e.msg, ifnull(j.owner, r.owner), ifnull(j.method, r.method), "  # noqa: S608 - our own names
+    "j.id IS NULL, e.change, "
+    + ", ".join(
+        f"j.{c}" if c in FIXED else f"iif(e.change IS NULL, j.{c}, NULL)"
+        for c in _STORED
+    )
+    + " FROM job_events e LEFT JOIN jobs j ON j.id = e.job "
+    + "LEFT JOIN job_events r ON r.job = e.job AND r.msg = 'removed' "
+    + "WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq"
+)
 
 #: Where the filter language finds what, in both views.
 _QUERYABLE: dict[str, Column] = {
@@ -170,8 +176,17 @@ def _text(value: Any) -> str:
 
 def _record(row: Sequence[Any]) -> JobRecord:
     """Turn a row of `_SELECT` into a record, through the JSON it already is."""
+    members = _members(_COLUMNS, row)
+    details = row[len(_COLUMNS)]
+    if details is not None:
+        members.append(details[1:-1])
+    return _decode("{" + ",".join(members) + "}")
+
+
+def _members(names: Sequence[str], values: Sequence[Any]) -> list[str]:
+    """Turn columns into the members of a JSON object."""
     members = []
-    for name, value in zip(_COLUMNS, row, strict=False):
+    for name, value in zip(names, values, strict=False):
         if name in _RAW:
             text = value
         elif name in _TIMES:
@@ -181,10 +196,26 @@ def _record(row: Sequence[Any]) -> JobRecord:
         else:
             text = _text(value)
         members.append(f'"{name}":{text}')
-    details = row[len(_COLUMNS)]
-    if details is not None:
-        members.append(details[1:-1])
-    return _decode("{" + ",".join(members) + "}")
+    return members
+
+
+def _kept(row: Sequence[Any]) -> KeptMove:
+    """Turn a row of `_SELECT_MOVES` into an event, decoded when it is needed."""
+    seq, job, msg, owner, method, gone, change, *columns = row
+    record = None if gone else partial(_record_of_move, change, columns)
+    return KeptMove(seq, job, msg, owner, method or "", record)
+
+
+def _record_of_move(change: str | None, columns: Sequence[Any]) -> JobRecord:
+    if change is None:
+        return _record(columns)
+    found = [(c, v) for c, v in zip(_STORED, columns, strict=True) if c in FIXED]
+    names, values = zip(*found, strict=True)
+    return record_at("{" + ",".join(_members(names, values)) + "}", change)
+
+
+def _kept_rows(moves: Sequence[Move]) -> list[Statement]:
+    return [(_INSERT_MOVES, msgspec.structs.astuple(move)) for move in moves]
 
 
 def _item_error(row: Sequence[Any]) -> ItemError:
@@ -219,6 +250,7 @@ class SqliteStore:
         params: bytes | None,
         saved: Saved | None,
         errors: Sequence[ItemError] = (),
+        moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
         statements: list[Statement] = [(_UPSERT, _row(record, params))]
@@ -226,7 +258,7 @@ class SqliteStore:
             when = None if error.time is None else error.time.ms
             row = (record.id, *msgspec.structs.astuple(error)[:-1], when)
             statements.append((_INSERT_ERROR, row))
-        self._database.write(statements, saved)
+        self._database.write(statements, saved, appends=_kept_rows(moves))
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""
@@ -259,10 +291,50 @@ class SqliteStore:
         rows = await self._database.read(_SELECT_ERRORS, (number, offset, limit))
         return [_item_error(row) for row in rows]
 
-    async def delete(self, numbers: Sequence[int]) -> None:
+    def delete(
+        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+    ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         chosen = (_text(numbers),)
-        await self._database.execute((_DELETE_ERRORS, chosen), (_DELETE, chosen))
+        statements = [(_DELETE_ERRORS, chosen), (_DELETE, chosen)]
+        self._database.write(statements, saved, appends=_kept_rows(moves))
+
+    async def kept_range(self) -> tuple[int, int]:
+        """Give the number before the oldest kept event, and that of the newest."""
+        # Two questions, since one is answered by a look at all of them.
+        first, last = (
+            "SELECT min(seq) FROM job_events",
+            "SELECT max(seq) FROM job_events",
+        )
+        rows = await self._database.read(f"SELECT ({first}), ({last})")
+        oldest, newest = rows[0]
+        return (0, 0) if oldest is None else (oldest - 1, newest)
+
+    async def moves(self, after: int, upto: int, size: int) -> Sequence[KeptMove]:
+        """Give kept events by number, at least one when there is any."""
+        sizes = await self._database.read(_SELECT_SIZES, (after, upto, MOVES))
+        last, left = after, size
+        for seq, bytes_ in sizes:
+            if last != after and bytes_ > left:
+                break
+            last, left = seq, left - bytes_
+        rows = await self._database.read(_SELECT_MOVES, (after, last))
+        return [_kept(row) for row in rows]
+
+    async def first_move(self, at: int) -> int | None:
+        """Give the number of the oldest kept event that is not older than *at*."""
+        sql = "SELECT seq FROM job_events WHERE at >= ? ORDER BY seq LIMIT 1"
+        rows = await self._database.read(sql, (at,))
+        return rows[0][0] if rows else None
+
+    async def drop_moves(self, upto: int) -> None:
+        """Keep the events up to a number no longer."""
+        oldest, _ = await self.kept_range()
+        while oldest < upto:
+            # A part at a time: moves of jobs wait behind it.
+            oldest = min(oldest + DROPPED, upto)
+            delete = "DELETE FROM job_events WHERE seq <= ?"
+            await self._database.execute((delete, (oldest,)))
 
     async def find(
         self,

@@ -5,12 +5,13 @@ from typing import Protocol
 
 import msgspec
 
+from middlewared.events import Message
 from middlewared.filters import Filters, QueryOptions
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.views import View
 
-__all__ = ["JobStore", "Saved", "Stored", "Viewer"]
+__all__ = ["JobStore", "KeptMove", "Move", "Saved", "Stored", "Viewer"]
 
 #: Called in the loop once it is committed (None) or refused (the reason).
 Saved = Callable[[Exception | None], None]
@@ -45,6 +46,50 @@ class Stored(msgspec.Struct, frozen=True):
     params: bytes | None
 
 
+class Move(msgspec.Struct, frozen=True):
+    """One event of a job, to be kept for clients that are away.
+
+    Attributes:
+        seq: its number; numbers rise.
+        at: when, milliseconds since 1970-01-01 UTC.
+        job: the job.
+        msg: what happened.
+        change: from `change_of`; None when the row of the job says it, as the end does.
+        size: about how many bytes it has on the wire.
+        owner: of a removed job.
+        method: of a removed job.
+    """
+
+    seq: int
+    at: int
+    job: int
+    msg: Message
+    change: msgspec.Raw | None
+    size: int
+    owner: int | None = None
+    method: str | None = None
+
+
+class KeptMove(msgspec.Struct, frozen=True, eq=False):
+    """An event of a job as it was kept.
+
+    Attributes:
+        seq: its number.
+        job: the job.
+        msg: what happened.
+        owner: whose job it is, or was.
+        method: of the job; empty when nothing is known of it any more.
+        record: gives the job as it was; None when it was removed since.
+    """
+
+    seq: int
+    job: int
+    msg: Message
+    owner: int | None
+    method: str
+    record: Callable[[], JobRecord] | None
+
+
 class JobStore(Protocol):
     """History of jobs. One writer; reads may run beside it.
 
@@ -66,6 +111,7 @@ class JobStore(Protocol):
         params: bytes | None,
         saved: Saved | None,
         errors: Sequence[ItemError] = (),
+        moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended.
 
@@ -76,6 +122,7 @@ class JobStore(Protocol):
             params: its params, in clear or sealed.
             saved: called once it is committed or refused.
             errors: items that failed since the last time.
+            moves: events to keep, in the same transaction.
         """
         ...
 
@@ -103,8 +150,38 @@ class JobStore(Protocol):
         """Give items that a job could not do, in order."""
         ...
 
-    async def delete(self, numbers: Sequence[int]) -> None:
-        """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
+    def delete(
+        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+    ) -> None:
+        """Remove ended jobs and all that belongs to them; unknown ids are ignored.
+
+        Args:
+            numbers: the jobs.
+            saved: called once it is committed or refused.
+            moves: events to keep, in the same transaction.
+        """
+        ...
+
+    async def kept_range(self) -> tuple[int, int]:
+        """Give the number before the oldest kept event, and that of the newest."""
+        ...
+
+    async def moves(self, after: int, upto: int, size: int) -> Sequence[KeptMove]:
+        """Give kept events by number, at least one when there is any.
+
+        Args:
+            after: those with higher numbers.
+            upto: and not above this one.
+            size: no more than so many bytes together, or one.
+        """
+        ...
+
+    async def first_move(self, at: int) -> int | None:
+        """Give the number of the oldest kept event that is not older than *at*."""
+        ...
+
+    async def drop_moves(self, upto: int) -> None:
+        """Keep the events up to a number no longer."""
         ...
 
     async def find(

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from middlewared_jobs.record import CoreGetJobsItem, JobRecord, item_of
+from middlewared_jobs.record import CoreGetJobsItem, JobRecord, encode_item, item_of
 
-__all__ = ["ITEM", "RECORD", "View"]
+__all__ = ["ITEM", "RECORD", "VIEWS", "View"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -15,10 +15,12 @@ class View(msgspec.Struct, frozen=True):
     """A shape of jobs.
 
     Attributes:
+        collection: the collection whose events show jobs so.
         fields: top-level keys, in order.
         whole: the record itself, not the item cut from it.
     """
 
+    collection: str
     fields: tuple[str, ...]
     whole: bool
 
@@ -28,6 +30,20 @@ class View(msgspec.Struct, frozen=True):
         decoded: dict[str, Any] = msgspec.json.decode(_encode(shown))
         return decoded
 
+    def encode(self, record: JobRecord, result: bytes | None = None) -> bytes:
+        """Encode a job with these keys.
 
-ITEM = View(CoreGetJobsItem.__struct_fields__, whole=False)
-RECORD = View(JobRecord.__struct_fields__, whole=True)
+        Args:
+            record: the job.
+            result: shown instead of the record's redacted result.
+        """
+        if not self.whole:
+            return encode_item(record, result=result)
+        if result is not None:
+            record = msgspec.structs.replace(record, result=msgspec.Raw(result))
+        return _encode(record)
+
+
+ITEM = View("core.get_jobs", CoreGetJobsItem.__struct_fields__, whole=False)
+RECORD = View("job.query", JobRecord.__struct_fields__, whole=True)
+VIEWS = (ITEM, RECORD)

@@ -17,36 +17,21 @@ from jobs_records import EPOCH, make_record, records
 
 from middlewared import Date
 from middlewared.database import Database
+from middlewared.events import Message
 from middlewared.filters import QueryOptions, parse_filters, run_query
 from middlewared.filters.tree import MatchNotFound
 from middlewared_jobs import ItemError, JobRecord, State
+from middlewared_jobs.change import FIXED, change_of
 from middlewared_jobs.history import DEFAULT_LIMIT, History
 from middlewared_jobs.memory_store import MemoryStore
 from middlewared_jobs.sqlite_store import SqliteStore
-from middlewared_jobs.store import JobStore, Viewer
+from middlewared_jobs.store import JobStore, KeptMove, Move, Viewer
 from middlewared_jobs.views import ITEM, RECORD, View
 
 STORES = ["memory", "sqlite"]
 VIEWERS = [None, Viewer(None), Viewer(1), Viewer(2, frozenset({"t.hold"}))]
 stores = pytest.mark.parametrize("kind", STORES)
 names = itertools.count()
-#: Fields that never change in the life of a job.
-FIXED = (
-    "uid",
-    "method",
-    "arguments",
-    "time_created",
-    "owner",
-    "lock",
-    "instance",
-    "is_restart",
-    "restart_of",
-    "parent",
-    "schedule",
-    "key",
-    "tracking_id",
-    "app_id",
-)
 
 few = settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -176,7 +161,8 @@ async def test_ended_jobs_are_deleted_whole(tmp_path: Path, kind: str) -> None:
         store.save(ended, None, None, [error])
         store.save(make_record(2), None, None, [error])
         await flushed(store)
-        await store.delete([1, 2, 3])
+        store.delete([1, 2, 3], None)
+        await flushed(store)
         assert await store.get(1) is None
         assert list(await store.item_errors(1, 0, 10)) == []
         assert await store.get(2) is not None
@@ -235,6 +221,110 @@ async def test_flush_is_told_when_nothing_waits(tmp_path: Path, kind: str) -> No
     """An empty store flushes, too."""
     async with opened(kind, tmp_path) as store:
         await flushed(store)
+
+
+# Events that are kept.
+
+
+def moved(seq: int, record: JobRecord, msg: Message = "changed", **more: Any) -> Move:
+    """Make an event that shows a job as it is now."""
+    change = (
+        None if record.final or msg == "removed" else msgspec.Raw(change_of(record))
+    )
+    return Move(seq, more.pop("at", EPOCH), record.id, msg, change, 100, **more)
+
+
+async def kept(store: JobStore, after: int = 0, upto: int = 10**6) -> list[KeptMove]:
+    """Give kept events."""
+    return list(await store.moves(after, upto, 10**9))
+
+
+@stores
+@few
+@given(
+    lives=st.lists(records(7, final=False), min_size=1, max_size=4),
+    end=records(7, final=True),
+)
+async def test_events_show_the_job_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    lives: list[JobRecord],
+    end: JobRecord,
+) -> None:
+    """Whatever became of it since; the end is what the row says."""
+    fixed = {name: getattr(lives[0], name) for name in FIXED}
+    lives = [
+        msgspec.structs.replace(record, attempt=n, **fixed)
+        for n, record in enumerate(lives)
+    ]
+    end = msgspec.structs.replace(end, attempt=9, **fixed)
+    async with fresh(kind, tmp_path_factory) as store:
+        for seq, record in enumerate([*lives, end], 1):
+            store.save(record, None, None, (), [moved(seq, record)])
+        await flushed(store)
+        found = await kept(store)
+        assert [move.seq for move in found] == list(range(1, len(lives) + 2))
+        for move, record in zip(found, [*lives, end], strict=True):
+            assert move.record is not None
+            assert same(move.record(), record)
+            assert (move.owner, move.method) == (record.owner, record.method)
+
+
+@stores
+async def test_events_are_given_by_number(tmp_path: Path, kind: str) -> None:
+    """In parts that are not too large, but never empty before the end."""
+    async with opened(kind, tmp_path) as store:
+        assert await store.kept_range() == (0, 0)
+        for seq in (3, 4, 6, 7):
+            record = make_record(seq)
+            move = moved(seq, record, "added", at=EPOCH + seq)
+            store.save(record, None, None, (), [move])
+        await flushed(store)
+        assert await store.kept_range() == (2, 7)
+        assert [m.seq for m in await kept(store, 3, 6)] == [4, 6]
+        assert [m.msg for m in await kept(store)] == ["added"] * 4
+        for size, wanted in ((1, [3]), (100, [3]), (250, [3, 4]), (400, [3, 4, 6, 7])):
+            assert [m.seq for m in await store.moves(0, 9, size)] == wanted
+        assert await store.first_move(EPOCH + 5) == 6
+        assert await store.first_move(EPOCH + 9) is None
+        await store.drop_moves(4)
+        assert await store.kept_range() == (5, 7)
+        assert [m.seq for m in await kept(store)] == [6, 7]
+
+
+@stores
+async def test_events_of_a_removed_job_say_whose_it_was(
+    tmp_path: Path, kind: str
+) -> None:
+    """What it was like is gone with its row."""
+    async with opened(kind, tmp_path) as store:
+        ended = make_record(
+            1, state=State.SUCCESS, time_finished=Date(EPOCH), owner=5, method="t.hold"
+        )
+        other = make_record(2)
+        store.save(ended, None, None, (), [moved(1, ended)])
+        store.save(other, None, None, (), [moved(2, other, "added")])
+        gone = moved(3, ended, "removed", owner=5, method="t.hold")
+        store.delete([1], None, [gone])
+        await flushed(store)
+        one, two, three = await kept(store)
+        assert two.record is not None
+        assert (one.record, three.record) == (None, None)
+        assert (three.msg, three.owner, three.method) == ("removed", 5, "t.hold")
+        assert (one.owner, one.method) == (5, "t.hold")
+
+
+@stores
+async def test_events_are_written_with_their_job(tmp_path: Path, kind: str) -> None:
+    """By the time a save is told, its events are there, too."""
+    async with opened(kind, tmp_path) as store:
+        done = anyio.Event()
+        record = make_record(1)
+        moves = [moved(1, record, "added"), moved(2, record)]
+        store.save(record, None, lambda exc: done.set(), (), moves)
+        with anyio.fail_after(10):
+            await done.wait()
+        assert [m.seq for m in await kept(store)] == [1, 2]
 
 
 # Unfinished jobs and ids.

@@ -18,6 +18,10 @@ from middlewared.errors import StoreError
 
 TABLE = "CREATE TABLE t (x INTEGER PRIMARY KEY, text TEXT NOT NULL DEFAULT '') STRICT"
 INSERT = "INSERT INTO t (x) VALUES (?)"
+APPEND = """
+INSERT INTO t (x, text)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
 FILL = "INSERT INTO t (text) VALUES (?)"
 
 Outcome = StoreError | sqlite3.IntegrityError | None
@@ -255,25 +259,23 @@ class TestWrite:
     ) -> None:
         """Rows that nobody looks at are one call for all writes of a group."""
         statements = await traced(database)
-        append = "INSERT INTO t (x, text) VALUES (?, 'append')"
         for number in range(4):
             done = [(INSERT, (number,))]
-            database.write(done, appends=[(append, (10 + number,))])
+            database.write(done, appends=[(APPEND, (10 + number, "a"))])
         await database.wait_committed()
         assert rows(path) == [0, 1, 2, 3, 10, 11, 12, 13]
-        inserted = [line for line in statements if line.startswith("INSERT")]
-        assert ["append" in line for line in inserted] == [False] * 4 + [True] * 4
+        inserted = [line for line in statements if line.strip().startswith("INSERT")]
+        assert ["json_each" in line for line in inserted] == [False] * 4 + [True]
 
     async def test_append_belongs_to_its_write(
         self, database: Database, path: Path
     ) -> None:
         """Both are written, or neither."""
         outcomes: list[Outcome] = []
-        append = "INSERT INTO t (x, text) VALUES (?, 'append')"
         await database.execute((INSERT, (1,)))
-        database.write([(INSERT, (1,))], outcomes.append, appends=[(append, (5,))])
-        database.write([(INSERT, (2,))], outcomes.append, appends=[(append, (6,))])
-        database.write([(INSERT, (3,))], outcomes.append, appends=[(append, (1,))])
+        database.write([(INSERT, (1,))], outcomes.append, appends=[(APPEND, (5, "a"))])
+        database.write([(INSERT, (2,))], outcomes.append, appends=[(APPEND, (6, "a"))])
+        database.write([(INSERT, (3,))], outcomes.append, appends=[(APPEND, (1, "a"))])
         await database.wait_committed()
         assert [outcome is None for outcome in outcomes] == [False, True, False]
         assert rows(path) == [1, 2, 6]

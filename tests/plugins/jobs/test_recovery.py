@@ -9,7 +9,9 @@ from jobs_records import EPOCH, make_record
 
 from middlewared import Credentials, Date, Plugin, Secret
 from middlewared.registry import Registry
+from middlewared.testing import ManualClock
 from middlewared_jobs import Job, JobRecord, State, job
+from middlewared_jobs.journal import Journal
 from middlewared_jobs.memory_store import MemoryStore
 from middlewared_jobs.record import CoreGetJobsItemCredentials, LoginData
 from middlewared_jobs.recovery import Recovered, recover, rights_of
@@ -56,8 +58,17 @@ class Start:
 
     async def run(self) -> list[Recovered]:
         """Recover."""
+        settings = JobSettings()
+        kept = await self.store.kept_range()
+        journal = Journal(self.store, self.registry, ManualClock(), settings, kept)
         return await recover(
-            self.store, self.registry, self.seal, JobSettings(), self.folder, now=NOW
+            self.store,
+            journal,
+            self.registry,
+            self.seal,
+            settings,
+            self.folder,
+            now=NOW,
         )
 
     async def ended(self, number: int) -> JobRecord:
