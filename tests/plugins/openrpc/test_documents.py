@@ -134,6 +134,8 @@ async def test_events_fit(world: World, admin: Wire, http: httpx.AsyncClient) ->
     document = (await http.get("asyncapi.json")).json()
     await admin.call("core.subscribe", "core.get_jobs", {"removed": True, "tag": "a"})
     await admin.run("t.echo", [1, {"a": None}])
+    await admin.call("core.subscribe", "core.get_jobs", {"snapshot": True})
+    await admin.call("core.subscribe", "job.query", {"snapshot": True})
     await admin.final(await admin.start("demo.fail", "it broke", 28))
     job = await admin.start("demo.log", 3)
     await admin.final(job)
