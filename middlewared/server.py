@@ -99,12 +99,14 @@ class _HttpProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self.app_state.pop("cut", None)  # else the state and we hold each other
         if self._counted:
             self.app_state["gate"].return_socket(self.app_state["origin"])
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._disarm()
+        self.app_state.pop("cut")
         super().handle_websocket_upgrade(event)
         # A client that did not wait for our answer: uvicorn would lose what it sent.
         rest, _ = self.conn.trailing_data

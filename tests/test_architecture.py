@@ -32,6 +32,7 @@ TOGETHER = {
         "middlewared.cli.server",
         "middlewared.cli.watch",
     ),
+    "acceptance/test_files.py": ("middlewared.cli.files",),
     "acceptance/test_startup.py": ("middlewared.cli.serve",),
     "unit/test_cli_accounts.py": (
         "middlewared.cli.administration",
@@ -46,6 +47,7 @@ TOGETHER = {
         "middlewared.client.connection",
         "middlewared.client.sync",
     ),
+    "unit/test_client_files.py": ("middlewared.client.web",),
     "unit/test_client_subscriptions.py": ("middlewared.client.logs",),
     # Parts of a login without a life of their own.
     "plugins/auth/test_parts.py": (

@@ -1,6 +1,6 @@
 """Waiting for a job at a terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -32,6 +32,19 @@ class Follower:
         async def body(client: "Client") -> None:
             await self._follow(start(client))
 
+        self._run(body)
+
+    def run_started(
+        self, start: Callable[["Client"], Awaitable["JobHandle"]]
+    ) -> NoReturn:
+        """Do the same with a job that takes its time to be started."""
+
+        async def body(client: "Client") -> None:
+            await self._follow(await start(client))
+
+        self._run(body)
+
+    def _run(self, body: Callable[["Client"], Awaitable[None]]) -> NoReturn:
         self._target.run(
             body,
             on_interrupt=self.describe_interrupt,

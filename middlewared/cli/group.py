@@ -84,6 +84,8 @@ class Program(LazyGroup):
     lazy={
         "serve": "middlewared.cli.serve:serve",
         "call": "middlewared.cli.call:call",
+        "upload": "middlewared.cli.files:upload",
+        "download": "middlewared.cli.files:download",
         "job": "middlewared.cli.job:job",
         "watch": "middlewared.cli.watch:watch",
         "subscribe": "middlewared.cli.server:subscribe",

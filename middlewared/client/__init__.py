@@ -30,6 +30,7 @@ from middlewared.client.errors import (
     RemoteValidationErrors,
     ResultUnavailable,
 )
+from middlewared.client.files import Download
 from middlewared.client.jobs import FINAL_STATES, JobHandle, is_final
 from middlewared.client.logs import LogChunk, LogTail
 from middlewared.client.session import Client
@@ -45,6 +46,7 @@ __all__ = [
     "Client",
     "ClientError",
     "ConnectionLost",
+    "Download",
     "InvalidAddress",
     "JobAborted",
     "JobFailed",

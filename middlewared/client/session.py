@@ -24,11 +24,21 @@ from middlewared.client.errors import (
     NotAJob,
     RemoteError,
 )
+from middlewared.client.files import (
+    Download,
+    Progress,
+    Source,
+    Web,
+    upload_files,
+)
 from middlewared.client.jobs import JobHandle, JobTracker
 from middlewared.client.logs import LogTail
 from middlewared.client.subscriptions import Reader, Subscription, Subscriptions
 
 __all__ = ["Client"]
+
+#: Seconds that the token of an upload is good for; it is used at once.
+UPLOAD_TTL = 60
 
 log = logging.getLogger("middlewared.client")
 
@@ -70,6 +80,7 @@ class Client:
         self._options = {"legacy_jobs": legacy_jobs}
         self._ssl = ssl
         self._open_timeout = open_timeout
+        self._web = Web(address, ssl, open_timeout)
         self._connection: Connection | None = None
         self._ready = anyio.Event()
         self._failure: Exception | None = None
@@ -275,6 +286,74 @@ class Client:
             if not self._watching:
                 await self._subscriptions.add("core.get_jobs", self._jobs)
                 self._watching = True
+
+    # Files
+
+    async def upload(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        files: Sequence[Source],
+        progress: Progress | None = None,
+        **named: Any,
+    ) -> JobHandle:
+        """Start a job that reads files, upload them, and return a handle of it.
+
+        Returns when the server has read all of them; the job may still run. Cancelled
+        before, the job fails.
+
+        Args:
+            method: name of a job method that takes an upload.
+            params: params by position.
+            files: one to five: paths, or names with their bytes, which may come from an
+                async iterator.
+            progress: called with the bytes that are sent so far.
+            named: params by name; not together with `params`.
+
+        Raises:
+            RemoteError: the server refused.
+            CannotConnect, ConnectionLost: it is not known what became of the job.
+            OSError: a file cannot be read.
+        """
+        if params and named:
+            raise TypeError(f"{method}: params go by position or by name, not both")
+        token = await self.call("auth.generate_token", UPLOAD_TTL, {}, False, True)
+        wanted = {"method": method, "params": named or params}
+        return self.attach(
+            await upload_files(self._web, token, wanted, files, progress)
+        )
+
+    @asynccontextmanager
+    async def download(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        filename: str = "download",
+        buffered: bool = False,
+    ) -> AsyncIterator[Download]:
+        """Start a job that gives a download, for the length of a ``with`` block.
+
+        Args:
+            method: name of a job method that gives a download.
+            params: params by position.
+            filename: what browsers would call it.
+            buffered: let the server keep it in a file: the job does not wait for us,
+                and a broken connection is made good.
+
+        Raises:
+            RemoteError: the server refused.
+        """
+        job_id, target = await self.call(
+            "core.download", method, params, filename, buffered
+        )
+        job = self.attach(job_id)
+        download = Download(self._web, target, job, buffered=buffered)
+        try:
+            yield download
+        finally:
+            await download.aclose()
 
     # Subscriptions
 

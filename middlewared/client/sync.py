@@ -8,7 +8,7 @@ A thread of its own runs the event loop. The methods may be called from any thre
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -17,10 +17,12 @@ from typing import Any, Self
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from middlewared.client import Client as AsyncClient
+from middlewared.client import Download as AsyncDownload
 from middlewared.client import JobHandle, connect
+from middlewared.client.files import Progress, Source
 from middlewared.client.jobs import Item
 
-__all__ = ["Client", "Job"]
+__all__ = ["Client", "Download", "Job"]
 
 
 class Job:
@@ -56,6 +58,26 @@ class Job:
     def abort(self, *, force: bool = False) -> None:
         """Ask the server to stop the job; its end shows whether that worked."""
         self._portal.call(partial(self._handle.abort, force=force))
+
+
+class Download:
+    """The output of a job, for blocking code; see `middlewared.client.Download`.
+
+    Attributes:
+        job: the job.
+    """
+
+    def __init__(self, portal: BlockingPortal, download: AsyncDownload) -> None:
+        self.job = Job(portal, download.job)
+        self._portal = portal
+        self._pieces = aiter(download)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield self._portal.call(_step, self._pieces)
+            except _Ended:
+                return
 
 
 class Client:
@@ -138,6 +160,45 @@ class Client:
             for item in job:
                 callback(item)
         return job.result()
+
+    def upload(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        files: Sequence[Source],
+        progress: Progress | None = None,
+        **named: Any,
+    ) -> Job:
+        """Start a job that reads files, and upload them; see the asyncio client.
+
+        ``progress`` is called in the thread of the event loop.
+        """
+        start = partial(
+            self._client.upload,
+            method,
+            *params,
+            files=files,
+            progress=progress,
+            **named,
+        )
+        return Job(self._portal, self._portal.call(start))
+
+    @contextmanager
+    def download(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        filename: str = "download",
+        buffered: bool = False,
+    ) -> Iterator["Download"]:
+        """Start a job that gives a download, for the length of a ``with`` block."""
+        opened = self._client.download(
+            method, *params, filename=filename, buffered=buffered
+        )
+        with self._portal.wrap_async_context_manager(opened) as download:
+            yield Download(self._portal, download)
 
     @contextmanager
     def subscribe(self, name: str, **options: Any) -> Iterator[Iterator[Any]]:

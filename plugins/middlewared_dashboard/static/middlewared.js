@@ -16,6 +16,7 @@
  */
 
 import { ConnectionLost, LoginError } from "./client/errors.js";
+import { below, besides, sendFiles, UPLOAD_TTL } from "./client/files.js";
 import { JobHandle, JOBS, JobTracker } from "./client/jobs.js";
 import { Link } from "./client/link.js";
 import { LogTail } from "./client/logs.js";
@@ -227,12 +228,77 @@ export class Client extends EventTarget {
     if (this.#link.state === "closed") {
       handle.fail(new ConnectionLost("The client is closed."));
     } else {
-      this.#jobs.follow(handle, id, async (method, params) => {
-        await this.#watch();
-        return this.#link.connection.request(method, params);
-      });
+      this.#followJob(handle, id);
     }
     return handle;
+  }
+
+  /**
+   * @param {JobHandle} handle
+   * @param {number} id
+   */
+  #followJob(handle, id) {
+    return this.#jobs.follow(handle, id, async (method, params) => {
+      await this.#watch();
+      return this.#link.connection.request(method, params);
+    });
+  }
+
+  /**
+   * Start a job that reads files, and upload them.
+   *
+   * Its `started` is resolved when the server has read all of them.
+   *
+   * @param {string} method A job method that takes an upload.
+   * @param {any[]|Record<string, any>} params By position or by name.
+   * @param {Iterable<Blob>} files One to five, for example of an `<input type=file>`.
+   * @param {import("./client/jobs.js").JobOptions &
+   *   import("./client/files.js").UploadOptions} [options] `signal` ends the upload,
+   *   too; the job fails then.
+   * @returns {JobHandle}
+   */
+  upload(method, params, files, options = {}) {
+    const handle = this.#makeHandle(options);
+    this.#upload(handle, { method, params }, files, options).catch((error) => {
+      handle.fail(error);
+    });
+    return handle;
+  }
+
+  /**
+   * @param {JobHandle} handle
+   * @param {object} wanted
+   * @param {Iterable<Blob>} files
+   * @param {any} options
+   */
+  async #upload(handle, wanted, files, options) {
+    const url = besides(this.url, "/_upload");
+    const token = await this.call("auth.generate_token", UPLOAD_TTL, {}, false, true);
+    const id = await sendFiles(url, token, wanted, files, options);
+    await this.#followJob(handle, id);
+  }
+
+  /**
+   * Start a job that gives a download.
+   *
+   * The output is at `url` for whoever asks first, within a minute; with `buffered`
+   * for an hour after the end of the job, again and in parts. A page can let the
+   * browser save it: `location.href = url`. An answer that is complete is that of a
+   * job that has succeeded.
+   *
+   * @param {string} method A job method that gives a download.
+   * @param {any[]} [params] By position.
+   * @param {import("./client/jobs.js").JobOptions &
+   *   {filename?: string, buffered?: boolean}} [options]
+   * @returns {Promise<{url: string, job: JobHandle}>}
+   * @throws {RpcError} The server refuses.
+   * @throws {ConnectionLost}
+   */
+  async download(method, params = [], options = {}) {
+    const { filename = "download", buffered = false } = options;
+    const started = ["core.download", method, params, filename, buffered];
+    const [id, path] = await this.call(.../** @type {[string]} */ (started));
+    return { url: below(this.url, path), job: this.follow(id, options) };
   }
 
   /**
