@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Self
 
+from wire_starts import Done, shared_starts
+
 ADMIN_PASSWORD = "correct horse battery"
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -53,7 +55,7 @@ class ServerProcess:
         self._config = data_dir.parent / f"{data_dir.name}.toml"
         self._config.parent.mkdir(parents=True, exist_ok=True)
         self._config.write_text(config)
-        self._environment = os.environ | (environment or {})
+        self._extra = environment or {}
         self._lines: queue.Queue[str | None] = queue.Queue()
 
     @property
@@ -72,17 +74,15 @@ class ServerProcess:
 
     def command(
         self, *arguments: str, input_text: str | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> Done:
         """Run ``middlewared`` with this server's data directory."""
-        return subprocess.run(
-            [sys.executable, "-m", "middlewared.cli", *arguments],
-            input=input_text,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=60,
-            env=self._environment | {"MIDDLEWARED_DATA_DIR": str(self.data_dir)},
+        environment = {"MIDDLEWARED_DATA_DIR": str(self.data_dir), **self._extra}
+        done = shared_starts().run(
+            *arguments, environment=environment, input_text=input_text
         )
+        if check and done.returncode:
+            raise AssertionError(f"{arguments} ended with {done}")
+        return done
 
     def start(self) -> None:
         """Start the program and wait until it listens."""
@@ -105,7 +105,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=self._environment,
+            env=os.environ | self._extra,
         )
         reader = threading.Thread(
             target=self._read, args=(self.process, self._lines), daemon=True

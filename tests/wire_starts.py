@@ -5,6 +5,8 @@ standard input: the child is the real program, with its own arguments, environme
 output and exit code.
 """
 
+import atexit
+import functools
 import json
 import os
 import subprocess
@@ -14,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple, Self
 
-__all__ = ["Done", "Starts"]
+__all__ = ["Done", "Starts", "shared_starts"]
 
 
 class Done(NamedTuple):
@@ -40,23 +42,49 @@ class Starts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process that forks."""
         self._process.communicate(timeout=20)
 
-    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Done:
-        """Run ``middlewared`` with these arguments until it ends."""
+    def run(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        input_text: str | None = None,
+    ) -> Done:
+        """Run ``middlewared`` with these arguments until it ends.
+
+        Args:
+            arguments: the words after the program's name.
+            environment: besides that of this process.
+            input_text: what is on its standard input.
+        """
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps([arguments, environment or {}]) + "\n")
+        whole = os.environ | (environment or {})
+        process.stdin.write(json.dumps([arguments, whole, input_text or ""]) + "\n")
         process.stdin.flush()
         return Done(*json.loads(process.stdout.readline()))
+
+
+@functools.cache
+def shared_starts() -> Starts:
+    """Give the one that all tests of this process may use; it ends with it."""
+    starts = Starts()
+    atexit.register(starts.close)
+    return starts
 
 
 def _run_child(arguments: list[str], environment: dict[str, str], folder: Path) -> None:
     from middlewared.cli import main  # noqa: PLC0415 - the child's business
 
-    for number, name in ((0, "/dev/null"), (1, folder / "1"), (2, folder / "2")):
-        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+    for number in range(3):
+        name = folder / str(number)
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
+    os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["middlewared", *arguments]
     try:
@@ -81,8 +109,9 @@ def _serve() -> None:
     find_plugins()
     middlewared.app.loop_options()
     for line in sys.stdin:
-        arguments, environment = json.loads(line)
+        arguments, environment, text = json.loads(line)
         with tempfile.TemporaryDirectory() as name:
+            Path(name, "0").write_text(text)
             child = os.fork()
             if not child:
                 _run_child(arguments, environment, Path(name))

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from server_process import ServerProcess
+from wire_starts import Done
 
 from middlewared.client import JobFailed
 from middlewared.client.sync import Client
@@ -82,10 +83,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
             connected.call("job.abort", item["id"], {"force": True})
 
 
-Result = subprocess.CompletedProcess[str]
-
-
-def run(server: ServerProcess, *words: str, stdin: str | None = None) -> Result:
+def run(server: ServerProcess, *words: str, stdin: str | None = None) -> Done:
     """Run a command that talks to the server's socket."""
     return server.command(*words, input_text=stdin, check=False)
 
@@ -767,46 +765,6 @@ def test_completion() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "_middlewared_completion is a function" in result.stdout
-
-
-# serve
-
-
-def refuses(*words: str, data_dir: Path) -> str:
-    """Try to serve, and give the one line that says why that cannot be."""
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "middlewared.cli", "serve"),
-            *("--data-dir", str(data_dir), "--listen", "127.0.0.1:0", *words),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("middlewared: ")
-    return line
-
-
-def test_serve_refuses_flags(tmp_path: Path) -> None:
-    """Flags that cannot be used are one line each, and exit code 2."""
-    assert "HOST:PORT" in refuses("--listen", "here", data_dir=tmp_path / "a")
-    assert "107" in refuses("--unix", "/" + 120 * "x", data_dir=tmp_path / "b")
-    config = tmp_path / "bad.toml"
-    config.write_text('log_level = "loud"\n')
-    assert "log_level" in refuses("--config", str(config), data_dir=tmp_path / "c")
-
-
-def test_serve_refuses_surroundings(server: ServerProcess, tmp_path: Path) -> None:
-    """A port, a directory or a folder that cannot be used is one line, too."""
-    assert str(server.data_dir) in refuses(data_dir=server.data_dir)
-    taken = server.url.removeprefix("http://")
-    port = taken.rpartition(":")[2]
-    assert port in refuses("--listen", taken, data_dir=tmp_path / "a")
-    (tmp_path / "file").write_text("")
-    assert "file" in refuses(data_dir=tmp_path / "file" / "data")
 
 
 # Lost connections
