@@ -208,6 +208,15 @@ TOGETHER = {
         "middlewared_dialects.arcgis.routes",
         "middlewared_dialects.texts",
     ),
+    "plugins/dialects/test_ocapi.py": (
+        "middlewared_demo._import",
+        "middlewared_dialects.ocapi.documents",
+        "middlewared_dialects.ocapi.faults",
+        "middlewared_dialects.ocapi.publication",
+        "middlewared_dialects.ocapi.routes",
+        "middlewared_dialects.ocapi.searching",
+        "middlewared_dialects.ocapi.xmlform",
+    ),
     "plugins/dialects/test_webex.py": (
         "middlewared_demo._move",
         "middlewared_dialects.webex.documents",

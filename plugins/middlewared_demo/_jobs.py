@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from middlewared import CallError, Example, Plugin
 from middlewared_auth import JOB_USER
+from middlewared_demo._import import add_import
 from middlewared_demo._mission import add_mission
 from middlewared_demo._move import add_move
 from middlewared_demo._paths import DemoSettings, allowed_path
@@ -33,6 +34,7 @@ plugin = Plugin(
     settings=DemoSettings,
     migrations=importlib.resources.files(__package__) / "migrations",
 )
+add_import(plugin)
 add_mission(plugin)
 add_move(plugin)
 add_scenario(plugin)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from middlewared import Context, Plugin
 from middlewared.registry import Registry
-from middlewared_dialects import arcgis, infolink, webex
+from middlewared_dialects import arcgis, infolink, ocapi, webex
 from middlewared_dialects.organisation import Organisation
 from middlewared_dialects.settings import DialectSettings
 
@@ -20,7 +20,7 @@ plugin = Plugin(
 )
 
 
-plugin.routes += [*arcgis.ROUTES, *infolink.ROUTES, *webex.ROUTES]
+plugin.routes += [*arcgis.ROUTES, *infolink.ROUTES, *ocapi.ROUTES, *webex.ROUTES]
 
 
 @plugin.lifespan
@@ -31,6 +31,7 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     registry, settings = ctx.get(Registry), ctx.get(DialectSettings)
     services = ctx.services
     services.provide(arcgis.Arcgis, arcgis.Arcgis(registry, settings.arcgis))
+    services.provide(ocapi.Ocapi, ocapi.Ocapi(registry, settings.ocapi))
     services.provide(webex.Webex, webex.Webex(registry, settings.webex))
     services.provide(infolink.Infolink, infolink.Infolink(registry, settings.infolink))
     yield

@@ -313,6 +313,7 @@ class Attempts:
         if run.plumbing is not None:
             run.plumbing.close_body_ends()
         final = self._announcer.event(run, "changed")
+        self._roster.ending.add(run)
         self._ledger.insist(run, partial(self._finished, run, final))
 
     def _finished(self, run: Run, final: Announcement) -> None:
@@ -323,6 +324,7 @@ class Attempts:
             answer()
         run.waiters.clear()
         run.ended.set_result(run.record)
+        self._roster.ending.discard(run)
         self._roster.figures.note_end(run.record)
         if self._roster.leave(run):
             self._queue.release(run)

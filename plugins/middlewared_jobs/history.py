@@ -1,6 +1,6 @@
 """Queries over jobs: unfinished ones from memory, ended ones from the store."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -30,13 +30,18 @@ class History:
     Args:
         store: the ended ones.
         live: gives the unfinished and the transient ones.
+        settle: waits until no end is only in memory.
     """
 
     def __init__(
-        self, store: JobStore, live: Callable[[], Iterable[JobRecord]]
+        self,
+        store: JobStore,
+        live: Callable[[], Iterable[JobRecord]],
+        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._live = live
+        self._settle = settle
 
     async def query(
         self,
@@ -100,6 +105,7 @@ class History:
         """Give what is in memory, and enough of the store to answer from."""
         # First what is in memory, then the store: a job that ends in between is in
         # both, and counted once; the other way round it could be in neither.
+        await self._settle()
         live = self._live_for(viewer)
         limit = 1 if options.get else options.limit or DEFAULT_LIMIT
         needed = options.offset + limit + len(live)
@@ -123,6 +129,7 @@ class History:
         return sorted(found, key=attrgetter("id"))[-DEFAULT_LIMIT:]
 
     async def _count(self, filters: Filters, view: View, viewer: Viewer | None) -> int:
+        await self._settle()
         live = self._live_for(viewer)
         plain = [view.plain(record) for record in live]
         count = run_query(plain, filters, QueryOptions(count=True))

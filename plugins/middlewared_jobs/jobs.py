@@ -81,6 +81,7 @@ class Jobs:
         self._roster = Roster()
         self.live = self._roster.live
         self.figures = self._roster.figures
+<<<<<<< HEAD
         self.history = History(store, self._listed)
         self._ledger = Ledger(store, journal, clock, context.get(Tasks))
         self._announcer = Announcer(
@@ -92,6 +93,11 @@ class Jobs:
             clock,
             settings,
         )
+=======
+        self.history = History(store, self._listed, self._roster.settle)
+        self._ledger = Ledger(store, clock, context.get(Tasks))
+        self._announcer = Announcer(context.get(EventBus), self._ledger, settings)
+>>>>>>> fa6bb9a (Add the OCAPI dialect; show an end only once it is on disk)
         self._tracker = Tracker(
             context, clock, settings, self._announcer.noted, self._ledger.write
         )
@@ -352,7 +358,12 @@ class Jobs:
         return await asyncio.shield(run.ended)
 
     async def get(self, number: int) -> JobRecord | None:
-        """Give one job as it is now, None when there is none."""
+        """Give one job as it is now, None when there is none.
+
+        An end is shown once it is on disk.
+        """
+        if self.live.get(number) in self._roster.ending:
+            await self._roster.settle()
         run = self.live.get(number)
         if run is not None and run.accepted:
             return run.record

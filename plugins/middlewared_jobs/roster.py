@@ -1,11 +1,16 @@
 """Which jobs there are that have not ended, and which of them run."""
 
+import asyncio
+
 import anyio
 
 from middlewared_jobs.figures import JobFigures
 from middlewared_jobs.run import Run
 
 __all__ = ["Roster"]
+
+#: Seconds that a reader waits for a disk that does not take what is written.
+SETTLE_SECONDS = 1.0
 
 
 class Roster:
@@ -16,6 +21,7 @@ class Roster:
         running: those that hold a slot.
         helpers: those that only wait for others.
         figures: how many ended, and how.
+        ending: those whose end is being written.
         keys: those that their caller chose a key for, by owner, method and key.
         stopping: nothing new is accepted or started; so it is before the first start.
     """
@@ -24,6 +30,7 @@ class Roster:
         self.live: dict[int, Run] = {}
         self.running: set[Run] = set()
         self.helpers: set[Run] = set()
+        self.ending: set[Run] = set()
         self.figures = JobFigures()
         self.keys: dict[tuple[int | None, str, str], Run] = {}
         self.stopping = True
@@ -55,6 +62,16 @@ class Roster:
     def children(self, run: Run) -> list[Run]:
         """Give the unfinished jobs that the body of a job started."""
         return [child for child in self.live.values() if child.record.parent == run.id]
+
+    async def settle(self) -> None:
+        """Wait until the ends that are being written are on disk, but not for long.
+
+        Who reads after it is shown no end that a crash could undo, unless the disk
+        does not take it.
+        """
+        if self.ending:
+            with anyio.move_on_after(SETTLE_SECONDS):
+                await asyncio.wait([run.ended for run in self.ending])
 
     async def wait_idle(self, seconds: float) -> None:
         """Wait until nothing runs, but not longer than this."""

@@ -73,6 +73,10 @@ async def filled(store: JobStore, found: Sequence[JobRecord]) -> None:
     await flushed(store)
 
 
+async def settled() -> None:
+    """Wait for nothing: here no end is being written."""
+
+
 def same(one: JobRecord | None, other: JobRecord | None) -> bool:
     """Compare records by what they show: raw parts compare as values."""
     return (one and RECORD.plain(one)) == (other and RECORD.plain(other))
@@ -443,7 +447,7 @@ async def test_history_answers_like_one_list(
     live = [record for record in found if not record.final]
     async with fresh(kind, tmp_path_factory) as store:
         await filled(store, found)
-        history = History(store, lambda: live)
+        history = History(store, lambda: live, settled)
         for case in asked:
             try:
                 wanted = expected(found, case)
@@ -467,7 +471,7 @@ async def test_job_in_memory_and_store_counts_once(
     assume(found)
     async with fresh(kind, tmp_path_factory) as store:
         await filled(store, found)
-        history = History(store, lambda: found)
+        history = History(store, lambda: found, settled)
         try:
             wanted = expected(found, case)
         except MatchNotFound:
@@ -493,7 +497,7 @@ async def test_newest_thousand_without_a_limit(tmp_path: Path, kind: str) -> Non
     async with opened(kind, tmp_path) as store:
         await filled(store, found)
         live = [make_record(total + 1, owner=1)]
-        history = History(store, lambda: live)
+        history = History(store, lambda: live, settled)
 
         async def ask(*filters: Any, viewer: Viewer | None = None, **more: Any) -> Any:
             asked = Case(list(filters), QueryOptions(**more), viewer, ITEM)
@@ -524,7 +528,7 @@ async def test_limit_applies_to_matches(tmp_path: Path, kind: str) -> None:
     ]
     async with opened(kind, tmp_path) as store:
         await filled(store, found)
-        history = History(store, list)
+        history = History(store, list, settled)
         parsed = parse_filters([["arguments.0", "=", 7]])
         items = await history.query(parsed, QueryOptions(), ITEM, None)
         assert [item["id"] for item in items] == list(range(7, 2600, 50))
