@@ -81,8 +81,7 @@ class Jobs:
         self._roster = Roster()
         self.live = self._roster.live
         self.figures = self._roster.figures
-<<<<<<< HEAD
-        self.history = History(store, self._listed)
+        self.history = History(store, self._listed, self._roster.settle)
         self._ledger = Ledger(store, journal, clock, context.get(Tasks))
         self._announcer = Announcer(
             context.get(EventBus),
@@ -93,11 +92,6 @@ class Jobs:
             clock,
             settings,
         )
-=======
-        self.history = History(store, self._listed, self._roster.settle)
-        self._ledger = Ledger(store, clock, context.get(Tasks))
-        self._announcer = Announcer(context.get(EventBus), self._ledger, settings)
->>>>>>> fa6bb9a (Add the OCAPI dialect; show an end only once it is on disk)
         self._tracker = Tracker(
             context, clock, settings, self._announcer.noted, self._ledger.write
         )
