@@ -13,7 +13,7 @@ import h11
 from middlewared.client.address import Address
 from middlewared.client.errors import CannotConnect, ConnectionLost
 
-__all__ = ["Answer", "Exchange", "exchange"]
+__all__ = ["CHUNK", "Answer", "Exchange", "exchange"]
 
 #: Bytes that are moved at one time.
 CHUNK = 1 << 16
