@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import CoroutineType
@@ -16,6 +15,7 @@ import msgspec
 from middlewared import jsonrpc
 from middlewared.access import Credentials
 from middlewared.audit import Note, Trail, show_params
+from middlewared.batch import Batch, Respond, join_answers
 from middlewared.context import Context, Services
 from middlewared.errors import (
     CallError,
@@ -37,10 +37,6 @@ __all__ = ["Call", "Dispatcher"]
 
 logger = logging.getLogger(__name__)
 
-Respond = Callable[[bytes], None]
-
-#: Elements of a batch that are started in one tick of the loop.
-BATCH_SLICE = 64
 #: Why a request never comes to a method, by the code of the error.
 REFUSALS = {
     ParseError.code: "parse_error",
@@ -59,13 +55,16 @@ class Call:
         id: id of the request byte for byte, empty for a notification.
         context: the rights it runs with; its session may be None.
         legacy_jobs: a job call is answered at once, with the job's id.
+        cancelled: the client has given the answer up.
     """
 
     __slots__ = (
+        "_cancel",
         "_figures",
         "_limit",
         "_note",
         "_respond",
+        "cancelled",
         "context",
         "id",
         "legacy_jobs",
@@ -96,6 +95,8 @@ class Call:
         self._limit = limit
         self._figures = figures
         self._note: Note | None = None
+        self._cancel: Callable[[], object] | None = None
+        self.cancelled = False
 
     def audit(self, trail: Trail) -> None:
         """Have written down how it ends, with the params as they are now."""
@@ -116,6 +117,33 @@ class Call:
         note, self._note = self._note, None
         if note is not None:
             note.end(exc)
+
+    def track(self, session: ClientSession) -> None:
+        """Let the client give the call up until it is answered."""
+        session.in_flight[self.id] = self
+        respond = self._respond
+
+        def answer(payload: bytes) -> None:
+            # Both know the call: nothing is left for the garbage collector.
+            self._respond = self._cancel = None
+            if session.in_flight.get(self.id) is self:
+                del session.in_flight[self.id]
+            if respond is not None:
+                respond(payload)
+
+        self._respond = answer
+
+    def on_cancel(self, end: Callable[[], object]) -> None:
+        """Say what ends the call early; it is answered all the same, by its end."""
+        self._cancel = end
+        if self.cancelled:
+            end()
+
+    def cancel(self) -> None:
+        """End the call early if something can; nothing happens otherwise."""
+        self.cancelled = True
+        if self._cancel is not None:
+            self._cancel()
 
     @property
     def credentials(self) -> Credentials | None:
@@ -210,76 +238,6 @@ def _check_access(method: Method, context: Context, trail: Trail) -> None:
         raise
 
 
-def _join(answers: list[bytes]) -> bytes:
-    """Write the answer of a batch, nothing when none of its elements has one."""
-    return b"[%b]" % b",".join(answers) if answers else b""
-
-
-class _Batch:
-    """A batch: its elements wait their turn in it, its answer waits for the last."""
-
-    __slots__ = (
-        "_answers",
-        "_elements",
-        "_limit",
-        "_open",
-        "_respond",
-        "_session",
-        "_start",
-    )
-
-    def __init__(
-        self,
-        session: ClientSession,
-        elements: list[msgspec.Raw],
-        start: Callable[[ClientSession, bytes, Respond], bool],
-        respond: Respond,
-        limit: int,
-    ) -> None:
-        self._session = session
-        self._respond: Respond | None = respond
-        self._elements = deque(bytes(element) for element in elements)
-        self._answers: list[bytes] = []
-        self._open = 0
-        self._start = start
-        self._limit = limit
-        session.undispatched += sum(map(len, self._elements))
-
-    def advance(self) -> None:
-        """Start what may start now; go on when a slot is free, or in the next tick."""
-        session = self._session
-        for _ in range(BATCH_SLICE):
-            if not self._elements:
-                break
-            if session.calls >= self._limit:
-                session.waiting.append(self.advance)
-                return
-            element = self._elements.popleft()
-            session.undispatched -= len(element)
-            self._open += 1
-            if not self._start(session, element, self._answer):
-                self._open -= 1
-        loop = asyncio.get_running_loop()
-        if self._elements:
-            loop.call_soon(self.advance)
-            return
-        self._finish()
-        if session.waiting and session.calls < self._limit:
-            # The slot that this batch was woken for may be free still.
-            loop.call_soon(session.waiting.popleft())
-
-    def _answer(self, payload: bytes) -> None:
-        self._answers.append(payload)
-        self._open -= 1
-        self._finish()
-
-    def _finish(self) -> None:
-        if self._elements or self._open or self._respond is None:
-            return
-        self._respond(_join(self._answers))
-        self._respond = None
-
-
 class Dispatcher:
     """Takes messages, runs handlers, answers.
 
@@ -347,7 +305,7 @@ class Dispatcher:
             respond(self._refuse_batch(elements))
             return
         start = partial(self._receive_one, batched=True)
-        _Batch(session, elements, start, respond, self._max_calls).advance()
+        Batch(session, elements, start, respond, self._max_calls).advance()
 
     def _refuse_batch(self, elements: list[msgspec.Raw]) -> bytes:
         exc = TooManyCalls(
@@ -356,7 +314,7 @@ class Dispatcher:
         )
         self.refused[REFUSALS[exc.code]] += len(elements)
         numbers = [jsonrpc.read_id(bytes(element)) for element in elements]
-        return _join(
+        return join_answers(
             [
                 jsonrpc.render_error(exc, number, with_trace=False)
                 for number in numbers
@@ -392,6 +350,12 @@ class Dispatcher:
     def _receive_slowly(
         self, session: ClientSession, raw: bytes, respond: Respond, batched: bool
     ) -> bool:
+        given_up = jsonrpc.read_cancelled(raw)
+        if given_up:
+            call = session.in_flight.get(given_up)
+            if call is not None:
+                call.cancel()
+            return False
         description = jsonrpc.describe(raw, partial(self._find, session.context))
         if description.target is not None:
             assert isinstance(description.target, _Target)  # noqa: S101 - _find's type
@@ -455,6 +419,8 @@ class Dispatcher:
             call.audit(self._trail)
         if holds_slot:
             session.calls += 1
+        if number and method.executor is not Executor.IMMEDIATE:
+            call.track(session)
         self._run(call)
 
     def _run(self, call: Call) -> None:
@@ -463,8 +429,14 @@ class Dispatcher:
                 self._step(call)
             case Executor.DEFERRED:
                 self._defer(call)
-            case _:
-                self._tasks.start(self._await(call), name=f"call {call.method.name}")
+            case executor:
+                name = f"call {call.method.name}"
+                task = self._tasks.start(self._await(call), name=name)
+                if executor is Executor.ASYNC and call.method.access.read_only:
+                    # Any other may change something: half of it would be worse. Not
+                    # at once, since a task that has not begun would never answer.
+                    loop = asyncio.get_running_loop()
+                    call.on_cancel(partial(loop.call_soon, task.cancel))
 
     def _step(self, call: Call) -> None:
         """Run an immediate handler to its end without a task."""
@@ -515,8 +487,10 @@ class Dispatcher:
         try:
             value = await work
         except asyncio.CancelledError:
-            call.fail(CallError("The server stops", errno.EBUSY))
-            raise
+            if not call.cancelled:
+                call.fail(CallError("The server stops", errno.EBUSY))
+                raise
+            call.fail(CallError("The client gave the call up", errno.ECANCELED))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
             self._report(call, exc)
         else:

@@ -1,5 +1,7 @@
 """The HTTP side: health, versions, and the routes of the plugins."""
 
+import uuid
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +22,8 @@ __all__ = ["JsonResponse", "build_http"]
 
 #: Versions of the reference protocol that clients may ask for by name.
 API_VERSIONS = ["v26.0.0"]
+#: Stands in for the machine's boot id in containers that hide it.
+_PROCESS_ID = str(uuid.uuid4())
 
 
 class JsonResponse(Response):
@@ -44,6 +48,21 @@ async def versions(request: Request) -> Response:
     return JsonResponse(API_VERSIONS)
 
 
+def _boot_id() -> str:
+    """Read what names the time since the machine was started (random(4))."""
+    try:
+        return (
+            Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        )
+    except OSError:
+        return _PROCESS_ID
+
+
+async def boot_id(request: Request) -> Response:
+    """Name the time since the machine was started: another name, another start."""
+    return JsonResponse(_boot_id())
+
+
 async def upgrade_required(request: Request) -> Response:
     """Tell a plain request that a WebSocket lives here."""
     return PlainTextResponse(
@@ -58,6 +77,7 @@ def build_http(registry: Registry, settings: Settings, proxies: Proxies) -> ASGI
     routes = [
         Route("/healthz", healthz),
         Route("/api/versions", versions),
+        Route("/api/boot_id", boot_id),
         *(Route(path, upgrade_required) for path in SOCKET_PATHS),
         *(Route(path, post, methods=["POST"]) for path in SOCKET_PATHS),
         *(route for plugin in registry.plugins for route in plugin.routes),

@@ -35,6 +35,7 @@ __all__ = [
     "Request",
     "Target",
     "describe",
+    "read_cancelled",
     "read_id",
     "read_request",
     "render_error",
@@ -63,8 +64,16 @@ class _Id(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw()
 
 
+class _Cancel(msgspec.Struct):
+    jsonrpc: Literal["2.0"]
+    method: Literal["$/cancelRequest"]
+    params: _Id
+    id: msgspec.Raw = msgspec.Raw()
+
+
 _request = msgspec.json.Decoder(Request).decode
 _id = msgspec.json.Decoder(_Id).decode
+_cancel = msgspec.json.Decoder(_Cancel).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -104,6 +113,23 @@ def read_id(raw: bytes) -> bytes:
     except (ValueError, RecursionError):
         return NO_ID
     return NULL_ID
+
+
+def read_cancelled(raw: bytes) -> bytes:
+    """Read which request the notification ``$/cancelRequest`` gives up.
+
+    It is the language server protocol's (LSP 3.17, "Cancellation Support").
+
+    Returns:
+        The id byte for byte, `NO_ID` for any other message.
+    """
+    if b'"$/cancelRequest"' not in raw:
+        return NO_ID
+    try:
+        found = _cancel(raw)
+    except (ValueError, RecursionError):
+        return NO_ID
+    return NO_ID if bytes(found.id) else bytes(found.params.id)
 
 
 def split_batch(raw: bytes) -> list[msgspec.Raw]:

@@ -83,6 +83,14 @@ class Following(msgspec.Struct, frozen=True, eq=False):
     scope: anyio.CancelScope
 
 
+class Cancellable(Protocol):
+    """A call in flight, as far as its session cares."""
+
+    def cancel(self) -> None:
+        """End it early if something can."""
+        ...
+
+
 class Subscription(msgspec.Struct, frozen=True, eq=False):
     """One ident that ``core.subscribe`` gave out.
 
@@ -123,6 +131,7 @@ class ClientSession(Subscriber):
         context: first parameter of the handlers this session calls.
         calls: calls in flight that hold a slot.
         closed: the client is gone.
+        in_flight: calls that the client may give up, by id.
         undispatched: bytes of batches that wait their turn.
         waiting: what to run when a slot is free, in order.
     """
@@ -136,6 +145,7 @@ class ClientSession(Subscriber):
         "context",
         "credentials",
         "id",
+        "in_flight",
         "options",
         "origin",
         "services",
@@ -153,6 +163,7 @@ class ClientSession(Subscriber):
         self.subscriptions: dict[str, Subscription] = {}
         self.calls = 0
         self.closed = False
+        self.in_flight: dict[bytes, Cancellable] = {}
         self.undispatched = 0
         self.waiting: deque[Callable[[], None]] = deque()
         self._outbound = outbound

@@ -34,6 +34,7 @@ TOGETHER = {
     ),
     "acceptance/test_files.py": ("middlewared.cli.files",),
     "acceptance/test_startup.py": ("middlewared.cli.serve",),
+    "unit/test_dispatch.py": ("middlewared.batch",),
     "unit/test_cli_accounts.py": (
         "middlewared.cli.administration",
         "middlewared.cli.audit",

@@ -1,6 +1,7 @@
 """The job manager: one object for everything that others ask of jobs."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ import anyio
 
 from middlewared import FULL_ADMIN, CallError, Context, Credentials
 from middlewared.access import SYSTEM
-from middlewared.audit import Trail
+from middlewared.audit import OK, Trail
 from middlewared.clock import Clock
 from middlewared.dispatch import Call
 from middlewared.events import EventBus
@@ -17,6 +18,7 @@ from middlewared.registry import Registry
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
+from middlewared_jobs.access import check_own
 from middlewared_jobs.admission import Admission
 from middlewared_jobs.announcement import Removal
 from middlewared_jobs.announcer import Announcer
@@ -148,10 +150,30 @@ class Jobs:
         def accepted(run: Run) -> None:
             call.hand_over()
             note.accepted(run)
-            answer_accepted(call, run)
+            self._answer(call, run)
 
         wish.accepted, wish.refused = accepted, call.fail
         self._admission.accept(wish)
+
+    def _answer(self, call: Call, run: Run) -> None:
+        """Answer a call that has its job; until then its client may give it up."""
+        answer_accepted(call, run)
+        if not (call.legacy_jobs or run.record.final):
+            call.on_cancel(partial(self._give_up, call, run))
+
+    def _give_up(self, call: Call, run: Run) -> None:
+        who, session = call.credentials, call.session
+        with contextlib.suppress(CallError):  # it is another's, or cannot be aborted
+            check_own(who, run.record)
+            self.abort(run, "the server" if who is None else who.username)
+            self._trail.note(
+                "CALL",
+                OK,
+                who=who,
+                origin=None if session is None else session.origin,
+                method="core.job_abort",
+                params=b"[%d]" % run.id,
+            )
 
     async def submit(self, wish: Submission) -> JobRecord:
         """Make a job of a wish, and give its record once it is committed.

@@ -134,6 +134,19 @@ async def timed(ctx: Context) -> str:
     return "in time"
 
 
+@wire.method(public=True, read_only=True)
+async def looks(ctx: Context) -> None:
+    """Look at something for ever."""
+    await anyio.sleep_forever()
+
+
+@wire.method(public=True)
+async def changes(ctx: Context) -> str:
+    """Change something that must not be left half done."""
+    await anyio.sleep(0.05)
+    return "changed"
+
+
 @wire.method
 async def secret(ctx: Context, value: int) -> int:
     """Return *value* to full admins."""
@@ -354,6 +367,60 @@ async def test_batch_of_a_client_that_left_is_run_to_its_end(world: World) -> No
         while len(threads) < before + 25:  # noqa: ASYNC110 - nobody is told
             await anyio.sleep(0.01)
     assert len(threads) == before + 25
+
+
+def given_up(number: Any) -> dict[str, Any]:
+    params = {"id": number}
+    return {"jsonrpc": "2.0", "method": "$/cancelRequest", "params": params}
+
+
+@pytest.mark.parametrize("number", [7, "x", 0, "", -1.5, "\N{SNOWMAN}"])
+async def test_call_that_changes_nothing_is_given_up(world: World, number: Any) -> None:
+    """It is answered with ECANCELED; one in the same moment too."""
+    for _ in range(2):
+        world.send(request("wire.looks", number=number))
+        world.send(given_up(number))
+        await anyio.lowlevel.checkpoint()
+        error = (await world.outlet.next())["error"]
+        assert error["data"]["errname"] == "ECANCELED"
+        assert (world.session.calls, world.session.in_flight) == (0, {})
+    # In a batch as well.
+    world.send([request("wire.looks", number=1), given_up(1)])
+    (answer,) = await world.outlet.next()
+    assert answer["error"]["data"]["errname"] == "ECANCELED"
+
+
+@pytest.mark.parametrize("method", ["wire.changes", "wire.threaded", "wire.at_once"])
+async def test_other_calls_go_on(world: World, method: str) -> None:
+    """Half a change is worse; and a thread cannot be stopped."""
+    world.send(request(method))
+    world.send(given_up(1))
+    world.send(given_up(1))
+    assert "result" in await world.outlet.next()
+    assert world.session.in_flight == {}
+
+
+async def test_giving_up_is_a_notification(world: World) -> None:
+    """Nothing answers it; with an id it is no method; malformed, it is nothing."""
+    world.send(request("wire.looks", number=5))
+    for params in ({"id": 6}, {"id": "5"}, {}, [5], {"id": [5]}):
+        world.send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": params})
+    world.send({**given_up(5), "id": 9})
+    answer = await world.outlet.next()
+    assert (answer["id"], answer["error"]["code"]) == (9, -32601)
+    assert list(world.session.in_flight) == [b"5"]
+    world.send(given_up(5))
+    assert (await world.outlet.next())["id"] == 5
+
+
+async def test_newer_call_of_an_id_is_the_one_that_is_given_up(world: World) -> None:
+    """Who uses an id twice is answered twice."""
+    world.send(request("wire.changes", number=5))
+    world.send(request("wire.looks", number=5))
+    world.send(given_up(5))
+    answers = [await world.outlet.next(), await world.outlet.next()]
+    assert sorted("result" in answer for answer in answers) == [False, True]
+    assert world.session.in_flight == {}
 
 
 async def test_login_counts_from_the_next_message_on(world: World) -> None:

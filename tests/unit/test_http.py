@@ -1,7 +1,9 @@
 """The routes of the kernel, and how plugins add theirs."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import msgspec
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -87,3 +89,21 @@ async def test_healthz_is_503_when_the_server_stops(
     finally:
         running.server.stopping = False
     assert (answer.status, answer.text) == (503, '{"status":"stopping"}')
+
+
+async def test_boot_id_is_that_of_the_machine(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One JSON string, the same until the next start; where it is hidden, ours."""
+    answer = await http.ask("/api/boot_id")
+    assert answer.headers["content-type"] == "application/json"
+    first = msgspec.json.decode(answer.body, type=str)
+    assert first == Path("/proc/sys/kernel/random/boot_id").read_text().strip()  # noqa: ASYNC240 - no disk
+
+    def refuse(path: Path, **options: str) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    answers = [(await http.ask("/api/boot_id")).text for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == len(answer.text)

@@ -102,6 +102,25 @@ async def test_whoever_shares_a_job_is_written_down(
     ]
 
 
+async def test_giving_a_job_up_is_written_down_as_an_abort(
+    server: WireServer, entries: list[Entry]
+) -> None:
+    """``$/cancelRequest`` is another way to abort."""
+    client = await server.user("WORKER")
+    await client.call("core.set_options", {"legacy_jobs": False})
+    entries.clear()
+    wanted = {"jsonrpc": "2.0", "id": 77, "method": "work.wait", "params": [70]}
+    await client.send_json(wanted)
+    given_up = {"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": 77}}
+    await client.send_json(given_up)
+    assert "error" in await client.answer_to(77)
+    assert [(e.event, e.method, e.outcome) for e in entries] == [
+        ("JOB", "work.wait", "OK"),
+        ("CALL", "core.job_abort", "OK"),
+    ]
+    assert entries[1].params == b"[%d]" % (entries[0].job_id or 0)
+
+
 async def test_jobs_of_jobs_and_of_methods_are_written_down(
     server: WireServer, entries: list[Entry]
 ) -> None:
