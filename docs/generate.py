@@ -63,12 +63,13 @@ ERRNO_MEANINGS = {
     "EACCES": "The login lacks the role, or may not do this at all.",
     "E2BIG": "The body of a job has too many steps or counts.",
     "EALREADY": "The job has succeeded, there is nothing to restart.",
-    "EBUSY": "Not now: the lock, the queue or a limit is full, or the server stops.",
+    "EBUSY": "Not now: the lock, the queue or a limit is full, a job of the schedule "
+    "has not ended, or the server stops.",
     "ECANCELED": "The job that was waited for was aborted, the text says by whom; "
     "or a subscription ended before it was answered.",
     "ECONNRESET": "Of a job: the upload that it read broke off.",
-    "EDQUOT": "The connection has too many subscriptions, or the job was restarted as "
-    "often as it may.",
+    "EDQUOT": "The connection has too many subscriptions, there are too many "
+    "schedules, or the job was restarted as often as it may.",
     "EEXIST": "Something with this name exists already, or a job with this key.",
     "EFAULT": "The default of `CallError`: it did not work, the text says why.",
     "EFBIG": "The query would read too many jobs or entries; narrow it.",
@@ -76,10 +77,11 @@ ERRNO_MEANINGS = {
     "EIO": "The job could not be written to the database; there is no job.",
     "EMSGSIZE": "The answer is larger than one message to a client may be.",
     "ENOKEY": "The secret of an ended job is not kept; give it again.",
-    "ENOENT": "There is no such job, account, key or file.",
+    "ENOENT": "There is no such job, schedule, account, key or file.",
     "EOPNOTSUPP": "The server does not have what was asked for, or the job's method "
     "does not allow it.",
-    "EPERM": "The job belongs to somebody else, or cannot be aborted now.",
+    "EPERM": "The job or schedule belongs to somebody else, or the job cannot be "
+    "aborted now.",
     "EPIPE": "Of a job: nobody reads its download any more, or ever came for it.",
     "ESTALE": "A later job went on with this one already.",
     "ETIMEDOUT": "The patterns of a query took longer than their budget; or the job "

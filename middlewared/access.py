@@ -49,7 +49,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What a login proved; fixed for its time.
 
     Attributes:
-        type: how, as clients know it: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET.
+        type: how, as clients know it: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET,
+            SCHEDULE for jobs that a schedule starts.
         account_id: id of the account, None for the system and unix peers.
         username: name of the account at login.
         roles: roles of the account; FULL_ADMIN includes all others.

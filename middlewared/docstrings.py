@@ -53,8 +53,14 @@ def summary(doc: str) -> str:
 
 
 def fields_of(kind: Any) -> list[Field]:
-    """List the fields of a struct, which may be generic, with their documentation."""
-    docs = _attribute_docs(get_origin(kind) or kind)
+    """List the fields of a struct, which may be generic, with their documentation.
+
+    Those that it inherits are documented where they are declared.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed((get_origin(kind) or kind).__mro__):
+        if base is not msgspec.Struct:
+            docs |= _attribute_docs(base)
     return [
         Field(
             field.encode_name,

@@ -43,6 +43,10 @@ class ManualClock:
         self._time_ms += round(seconds * 1000)
         self._monotonic += seconds
 
+    def set(self, time_ms: int) -> None:
+        """Set the wall clock, forward or back; no time passes."""
+        self._time_ms = time_ms
+
 
 class RunningServer:
     """A server that runs in this process.

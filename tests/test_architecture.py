@@ -167,6 +167,18 @@ TOGETHER = {
         "middlewared_jobs.declaration",
         "middlewared_jobs.settings",
     ),
+    # Jobs that start by themselves, as clients see them.
+    "plugins/schedules/test_clockwork.py": (
+        "middlewared_schedules.moment",
+        "middlewared_schedules.starter",
+    ),
+    "plugins/schedules/test_methods.py": (
+        "middlewared_schedules.access",
+        "middlewared_schedules.declaration",
+        "middlewared_schedules.drafts",
+        "middlewared_schedules.schedules",
+        "middlewared_schedules.settings",
+    ),
     # The whole record, and what becomes of a job besides its end.
     "plugins/jobs/test_rich_jobs.py": (
         "middlewared_jobs.admission",

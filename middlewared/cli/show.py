@@ -54,6 +54,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("progress", "  ".join(word for word in words if word)),
         ("extra", "" if extra is None else dumps(extra)),
         ("owner", _owner(record)),
+        ("schedule", str(record.get("schedule") or "")),
         ("created", clock(record.get("time_created"))),
         ("started", clock(record.get("time_started"))),
         ("ended", f"{ended}  (took {took})" if ended and took else ended),

@@ -8,12 +8,13 @@ from middlewared_jobs.figures import JobFigures, LiveJobs, count_live
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.masking import Masker
 from middlewared_jobs.notes import Exit, ItemError, StepRecord, TextMessage
-from middlewared_jobs.options import JobOptions
+from middlewared_jobs.options import JobChoices, JobOptions
 from middlewared_jobs.outcome import JobFailed, ServerStopped, WorkerLost
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.reading import read_jobs
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.resultsets import Column, ColumnType, ResultSet, StandardType
+from middlewared_jobs.seal import Seal
 from middlewared_jobs.spec import JobFunction, JobSpec
 from middlewared_jobs.states import State
 from middlewared_jobs.step import Step, StepSpec
@@ -29,6 +30,7 @@ __all__ = [
     "ItemError",
     "Job",
     "JobAborted",
+    "JobChoices",
     "JobFailed",
     "JobFigures",
     "JobFunction",
@@ -40,6 +42,7 @@ __all__ = [
     "Masker",
     "Phase",
     "ResultSet",
+    "Seal",
     "ServerStopped",
     "StandardType",
     "State",

@@ -57,6 +57,7 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     jobs = Jobs(ctx, store, journal, settings, ids, seal)
     ctx.services.provide(Journal, journal)
     downloads = Downloads(ctx.get(Tokens), settings.max_transfers)
+    ctx.services.provide(Seal, seal)
     ctx.services.provide(Jobs, jobs)
     ctx.services.provide(Downloads, downloads)
     ctx.services.provide(Uploads, Uploads(settings.max_transfers))

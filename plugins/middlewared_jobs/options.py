@@ -7,20 +7,17 @@ from msgspec import Meta
 
 from middlewared import Date
 
-__all__ = ["DEFAULT", "JobOptions", "JobUpdate", "ProgressUpdate"]
+__all__ = ["DEFAULT", "JobChoices", "JobOptions", "JobUpdate", "ProgressUpdate"]
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of one job; each is a field of its record.
+class JobChoices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be chosen for one job, or for every job of a schedule.
 
     Attributes:
-        key: the same key of the same caller and method names the same job, as long as
-            its record is kept: the call is safe to repeat.
         priority: of jobs that could start, those with a higher one do first; by
             default the method's.
-        run_at: not to start before; meanwhile it holds no lock.
         timeout: seconds that an attempt may take; by default the method's.
         retries: attempts that may follow the first one; by default the method's.
         description: by default the method's.
@@ -32,9 +29,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         attributes: values of the caller's own.
     """
 
-    key: Text | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] | None = None
-    run_at: Date | None = None
     timeout: Annotated[float, Meta(gt=0)] | None = None
     retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     description: str | None = None
@@ -44,6 +39,19 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     target_customer: Text | None = None
     scopes: list[str] | None = None
     attributes: dict[str, Any] = {}
+
+
+class JobOptions(JobChoices, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of one job; each is a field of its record.
+
+    Attributes:
+        key: the same key of the same caller and method names the same job, as long as
+            its record is kept: the call is safe to repeat.
+        run_at: not to start before; meanwhile it holds no lock.
+    """
+
+    key: Text | None = None
+    run_at: Date | None = None
 
 
 DEFAULT = JobOptions()

@@ -76,7 +76,7 @@ class CoreGetJobsItemCredentials(msgspec.Struct, frozen=True):
     """Who started a job; kept with it, whatever becomes of the connection.
 
     Attributes:
-        type: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET or SYSTEM.
+        type: LOGIN_PASSWORD, API_KEY, TOKEN, UNIX_SOCKET, SCHEDULE or SYSTEM.
         data: the login.
     """
 

@@ -25,6 +25,7 @@ RECORD: dict[str, Any] = {
     "abortable": True,
     "attempt": 2,
     "owner": "admin",
+    "schedule": 3,
 }
 
 
@@ -37,11 +38,12 @@ def test_failed() -> None:
     """A failed job shows params, progress, times, error, log and traceback."""
     lines = show()
     assert lines[0] == "job 7  demo.fail  FAILED"
-    facts = dict(line.split(maxsplit=1) for line in lines[1:12])
+    facts = dict(line.split(maxsplit=1) for line in lines[1:13])
     assert facts["params"] == '["boom",null]'
     assert facts["progress"] == "40%  half"
     assert facts["extra"] == '{"a":1}'
     assert facts["owner"] == "admin"
+    assert facts["schedule"] == "3"
     assert facts["ended"].endswith("(took 2.0s)")
     assert facts["attempt"] == "2"
     assert facts["error"] == "[EINVAL] a; [EINVAL] b"
@@ -81,6 +83,7 @@ def test_waiting() -> None:
         time_finished=None,
         attempt=1,
         owner=None,
+        schedule=None,
         credentials=None,
         progress={"percent": 0, "description": "", "extra": None},
     )

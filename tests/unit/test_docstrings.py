@@ -47,6 +47,16 @@ class Lost(msgspec.Struct):
     a: int
 
 
+class Heir(Scrub):
+    """A scrub with more.
+
+    Attributes:
+        depth: how deep it goes.
+    """
+
+    depth: int = 0
+
+
 class Bare(msgspec.Struct, Generic[T]):
     a: T
 
@@ -92,6 +102,13 @@ def test_fields_without_words(kind: type) -> None:
     """Whoever says nothing has no description, and nothing of the base class."""
     (field,) = fields_of(kind)
     assert field.description == ""
+
+
+def test_inherited_fields_keep_their_words() -> None:
+    """A field is documented where it is declared."""
+    words = {field.name: field.description for field in fields_of(Heir)}
+    assert words["class"] == "Which one, in two lines."
+    assert words["depth"] == "How deep it goes."
 
 
 def test_own_doc() -> None:

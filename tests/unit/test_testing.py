@@ -49,6 +49,15 @@ class TestManualClock:
         assert clock.time_ms() == 5 + 2251
         assert clock.monotonic() == pytest.approx(2.251)
 
+    def test_set(self) -> None:
+        """The wall clock can be set, forward and back; no time passes by that."""
+        clock = ManualClock(5)
+        clock.set(1_000)
+        assert clock.time_ms() == 1_000
+        clock.set(2)
+        assert clock.time_ms() == 2
+        assert clock.monotonic() == 0.0
+
     async def test_server_takes_it(self) -> None:
         """What the server tells is what the test says."""
         clock = ManualClock(1_000)
