@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import traceback
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import CoroutineType
@@ -29,6 +30,7 @@ from middlewared.errors import (
 from middlewared.figures import CallFigures
 from middlewared.plugin import Executor, Method
 from middlewared.registry import Registry
+from middlewared.results import holds_secret
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
 from middlewared.tasks import Tasks
@@ -498,7 +500,7 @@ class Dispatcher:
 
     def _report(self, call: Call, exc: BaseException) -> None:
         if not isinstance(exc, RpcError):
-            logger.error("%s failed", call.method.name, exc_info=exc)
+            _log_failure(call.method, exc)
         call.fail(exc)
 
     async def call(self, context: Context, method: str, *params: Any) -> Any:
@@ -526,6 +528,15 @@ class Dispatcher:
             call.audit(self._trail)
         self._run(call)
         return await outcome
+
+
+def _log_failure(method: Method, exc: BaseException) -> None:
+    """Log a mistake with its traceback; without a text that may quote secrets."""
+    if any(map(holds_secret, method.params.types)):
+        lines = "".join(traceback.format_tb(exc.__traceback__))
+        logger.error("%s failed: %s\n%s", method.name, type(exc).__name__, lines)
+    else:
+        logger.error("%s failed", method.name, exc_info=exc)
 
 
 class _InnerCall(Call):

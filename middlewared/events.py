@@ -1,6 +1,13 @@
 """Events of collections: encoded once, framed once per view, sent to who may see."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Container,
+    Hashable,
+    Iterable,
+)
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -178,7 +185,7 @@ class Event:
         audience: Audience | None = None,
         importance: Importance = Importance.KEEP,
         clear: bytes | None = None,
-        clear_for: Iterable[Subscriber] = (),
+        clear_for: Container[Subscriber] = (),
         seq: int | None = None,
         previous: Callable[[], bytes] | None = None,
         tail: bytes = b"",

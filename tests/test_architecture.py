@@ -131,6 +131,7 @@ TOGETHER = {
         "middlewared_commands.handler",
     ),
     # The life of a job, as clients see it.
+    "plugins/jobs/test_secrets.py": ("middlewared_jobs.insiders",),
     "plugins/jobs/test_order.py": (
         "middlewared_jobs.announcement",
         "middlewared_jobs.announcer",

@@ -111,8 +111,7 @@ class Admission:
             return
         if wish.message_id is not msgspec.UNSET:
             run.record.message_ids.append(wish.message_id)
-        if wish.session is not None:
-            run.insiders.add(wish.session)
+        run.insiders.add(wish.session, wish.credentials)
         event = self._announcer.event(run, "changed")
 
         def saved(exc: Exception | None) -> None:
@@ -205,8 +204,7 @@ class Admission:
     def _enqueue(self, run: Run, wish: Submission) -> None:
         """Write a new job; in the same row as running, when it may start at once."""
         self._roster.add(run)
-        if wish.session is not None:
-            run.insiders.add(wish.session)
+        run.insiders.add(wish.session, wish.credentials)
         added = self._announcer.event(run, "added")
         run.accepting = partial(self._accepted, run, wish, added)
         if run.record.transient:

@@ -14,6 +14,7 @@ from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
 from middlewared_jobs.joblog import JobLog, excerpt
 from middlewared_jobs.run import Run
+from middlewared_jobs.scrubbing import scrub
 from middlewared_jobs.spec import Kind
 
 __all__ = ["run_body", "secret_texts"]
@@ -58,6 +59,8 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
     record, and what it wrote for a buffered download in the file.
     """
     ended = await _run_logged(run, threads)
+    if run.spec.secret and isinstance(ended, Failed):
+        ended = Failed(scrub(ended.error, secret_texts(run.values)))
     return ended if run.plumbing is None else await run.plumbing.settle(ended)
 
 

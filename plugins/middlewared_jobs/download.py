@@ -68,24 +68,23 @@ async def _answer(request: Request, number: int) -> Response:
     services: Services = request.state.services
     downloads = services.get(Downloads)
     token = request.query_params.get("auth_token", "")
-    found = downloads.find(number, token)
+    found = downloads.find(token)
     if request.method == "HEAD" and found is not None and not found.again:
         return refuse(405, "What can be fetched once cannot be looked at before")
-    who, found = downloads.take(number, token, request.state.origin)
+    who = downloads.identify(number, token, request.state.origin)
     if who is None:
         return refuse(401, "The token is missing, used, expired or for another job")
     record = await services.get(Jobs).get(number)
     if record is None:
         return refuse(404, f"Job {number} does not exist")
-    if found is None:
-        return refuse(410, "It is not on offer: fetched already, expired, or never was")
     try:
         # What a token is for is chosen by who asks for it: it proves no right.
         check_readable(Context(services, None, who), record)
     except CallError as exc:
-        if not found.again:
-            found.close()
         return refuse(403, exc.text)
+    found = downloads.take(number, token)
+    if found is None:
+        return refuse(410, "It is not on offer: fetched already, expired, or never was")
     return await found.answer(request)
 
 

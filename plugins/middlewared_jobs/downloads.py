@@ -113,34 +113,34 @@ class Downloads:
                     self._withdraw(offer)
                     return
 
-    def take(
-        self, job: int, token: str, origin: Origin
-    ) -> tuple[Credentials | None, Download | None]:
-        """Use a token.
+    def identify(self, job: int, token: str, origin: Origin) -> Credentials | None:
+        """Use a token; give the rights that it gives, None when it is not good.
+
+        They say nothing of the job: anybody can make a token for any.
 
         Args:
             job: the job in the path.
             token: what somebody sent.
             origin: from where.
-
-        Returns:
-            The rights that the token gives, None when it is not good; and what it is
-            for, None when that is not on offer. What can be fetched once is not on
-            offer any more.
         """
-        who = self._tokens.take(token, origin, attrs={"job": job})
-        if who is None:
-            return None, None
+        return self._tokens.take(token, origin, attrs={"job": job})
+
+    def take(self, job: int, token: str) -> Download | None:
+        """Give what a token is for, None when that is not on offer.
+
+        What can be fetched once is not on offer any more: the caller has made sure that
+        whose token it is may see the job.
+        """
         offer = self._offers.get(_digest(token)) or self._outputs.get(job)
         if offer is None:
-            return who, None
+            return None
         if not offer.download.again:
             self._forget(offer)
-        return who, offer.download
+        return offer.download
 
-    def find(self, job: int, token: str) -> Download | None:
-        """Say what a token is for without using it; None when that is not on offer."""
-        offer = self._offers.get(_digest(token)) or self._outputs.get(job)
+    def find(self, token: str) -> Download | None:
+        """Say what was offered with a token, without using it; None for nothing."""
+        offer = self._offers.get(_digest(token))
         return None if offer is None else offer.download
 
     def withdraw_after(self, download: Download, seconds: float) -> None:

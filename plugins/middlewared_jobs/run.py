@@ -10,10 +10,10 @@ from middlewared import Date
 from middlewared.context import Context
 from middlewared.errors import CallError
 from middlewared.plugin import Method
-from middlewared.session import ClientSession
 from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.ending import Ended
+from middlewared_jobs.insiders import Insiders
 from middlewared_jobs.notes import Exit, ItemError
 from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
@@ -177,7 +177,7 @@ class Run:
         self.accepting: Callable[[Exception | None], None] = _settled
         self.joining: list[Submission] = []
         self.waiters: list[Callable[[], None]] = []
-        self.insiders: set[ClientSession] = set()
+        self.insiders = Insiders()
         self.scope: anyio.CancelScope | None = None
         self.child: Child | None = None
         self.adopted: AdoptedChild | None = None

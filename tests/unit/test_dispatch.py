@@ -13,7 +13,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
-from middlewared import CallError, Context, Credentials, Event, Origin, Plugin
+from middlewared import CallError, Context, Credentials, Event, Origin, Plugin, Secret
 from middlewared.dispatch import Dispatcher
 from middlewared.errors import MethodNotFound, NotAuthenticated, ValidationErrors
 from middlewared.events import Subscriber
@@ -145,6 +145,12 @@ async def changes(ctx: Context) -> str:
     """Change something that must not be left half done."""
     await anyio.sleep(0.05)
     return "changed"
+
+
+@wire.method(public=True)
+async def spills(ctx: Context, word: Secret[str]) -> None:
+    """Fail with an exception that quotes the secret."""
+    raise ValueError(f"{word.get()} is wrong")
 
 
 @wire.method
@@ -580,3 +586,14 @@ async def test_answers_are_counted(world: World) -> None:
     }
     await world.running.context.call("wire.at_once", 1)
     assert at_once.ok == before[0] + 2  # calls from inside are nobody's
+
+
+async def test_log_does_not_quote_secrets(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake in a method that takes secrets is logged without its text."""
+    answer = await world.ask("wire.spills", "hush")
+    assert answer["error"]["data"]["reason"] == "hush is wrong"
+    assert "wire.spills failed: ValueError" in caplog.text
+    assert "in spills" in caplog.text
+    assert "hush" not in caplog.text

@@ -11,7 +11,7 @@ import pytest
 from jobs_stage import USERS, World, running_world
 from jobs_wire import Wire
 
-from middlewared import Plugin, Secret
+from middlewared import CallError, Plugin, Secret, ValidationError, ValidationErrors
 from middlewared_jobs import Job, job
 
 PASSWORD = "correct-horse-battery-staple"
@@ -60,6 +60,22 @@ def secret_plugin(gate: anyio.Event) -> Plugin:
         text = f"password {password.get()}\n".encode()
         job.logs_fd.write(text[:20])
         job.logs_fd.write(text[20:])
+
+    @plugin.method(roles=USERS)
+    @job
+    async def refuse(job: Job, how: str, password: Secret[str]) -> None:
+        """Raise something about the password."""
+        word = password.get()
+        if how == "extra":
+            raise CallError("no", 1, {"tried": [word, 1]})
+        if how == "validation":
+            raise ValidationErrors([ValidationError("password", f"{word} is bad")])
+        if how == "chain":
+            try:
+                int(word)
+            except ValueError as exc:
+                raise CallError("no number") from exc
+        raise KeyError(word) if how == "repr" else RuntimeError(f"{word} is wrong")
 
     @plugin.method(roles=USERS)
     @job(lock="shared", lock_queue_size=1)
@@ -194,6 +210,37 @@ async def test_who_joins_sees_the_result(world: Secretive) -> None:
         assert (await two.result(second))["token"] == TOKEN
         assert (await two.final(job))["result"]["token"] == TOKEN
         assert (await three.final(job))["result"]["token"] == STARS
+
+
+async def test_secrets_stay_with_the_login(world: Secretive) -> None:
+    """Who logs in on the connection of a call does not see its secrets."""
+    await world.add_user("ann")
+    async with world.user("ann") as wire, world.admin() as admin:
+        job = await wire.start("s.issue")
+        token = (await admin.call("auth.login_link")).partition("#token=")[2]
+        assert await wire.call("auth.login_with_token", token)
+        world.gate.set()
+        assert (await wire.final(job))["result"]["token"] == STARS
+    assert files_with(world.folder, TOKEN) == []
+
+
+@pytest.mark.parametrize("how", ["text", "repr", "extra", "validation", "chain"])
+async def test_errors_do_not_quote_secrets(
+    world: Secretive, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a body or a library raises about a secret is masked wherever it is shown."""
+    async with world.admin() as wire, world.admin() as other:
+        number = await wire.send("s.refuse", [how, PASSWORD])
+        job = await wire.started(number)
+        answer = await wire.answer(number)
+        assert "error" in answer
+        assert (await other.final(job))["state"] == "FAILED"
+        record = await other.call("job.get", job)
+        assert STARS in str([record["exception"], record["exc_info"]])
+        await other.fail("core.job_wait", job)
+        assert PASSWORD not in shown(other) + msgspec.json.encode(answer).decode()
+    assert files_with(world.folder, PASSWORD) == []
+    assert PASSWORD not in caplog.text
 
 
 async def test_owner_who_waits_sees_the_result(world: Secretive) -> None:
