@@ -214,9 +214,10 @@ class Event:
     @property
     def fields(self) -> bytes | None:
         """The item, encoded, secrets redacted; None for removed items."""
-        if callable(self._fields):
-            self._fields = self._fields()
-        return self._fields
+        fields = self._fields
+        if fields is not None and not isinstance(fields, bytes):
+            fields = self._fields = fields()
+        return fields
 
     @property
     def plain(self) -> Any:
@@ -334,9 +335,9 @@ class EventBus:
         if takers:
             for taker in tuple(takers):
                 taker.take(event)
-        if event.seq is not None and name in self.rings:
+        if event.seq is not None and (ring := self.rings.get(name)) is not None:
             event.settle()
-            self.rings[name].push(event.seq, event)
+            ring.push(event.seq, event)
 
     def _send(self, event: Event) -> None:
         audience = event.audience

@@ -66,7 +66,8 @@ class Ring(Generic[N]):
             return
         if seq != self.head + 1:
             self.skip(seq - 1)
-        size = 0 if event.fields is None else len(event.fields)
+        fields = event.fields
+        size = 0 if fields is None else len(fields)
         self._events.append((seq, size, event))
         self._size += size
         self.head = seq

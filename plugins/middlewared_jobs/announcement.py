@@ -52,6 +52,7 @@ class Announcement:
         msg: Message,
         events: dict[str, Event],
         change: bytes | None = None,
+        *,
         size: int = 0,
         removal: Removal | None = None,
         run: "Run | None" = None,

@@ -20,7 +20,7 @@ from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore, Saved
-from middlewared_jobs.views import VIEWS, View
+from middlewared_jobs.views import ITEM, RECORD, VIEWS, View
 
 __all__ = ["Announcer"]
 
@@ -65,27 +65,27 @@ class Announcer:
         A move gets its number from the next write of the job, and is kept with it;
         progress, and all that happens to transient jobs, has none.
         """
-        record = run.record
+        record, bus = run.record, self._bus
         record.time_modified = Date(self._clock.time_ms())
         numbered = importance is not Importance.NEWEST and not record.transient
-        followed = any(self._bus.has_takers(view.collection) for view in VIEWS)
+        followed = bus.has_takers(ITEM.collection) or bus.has_takers(RECORD.collection)
         change = None
         if (numbered or followed) and not record.final:
             change = change_of(record)
         before = run.told if followed else None
-        events = {
-            view.collection: self._event(run, view, msg, importance, before)
-            for view in VIEWS
-            if self._bus.has_subscribers(view.collection)
-        }
-        told = Announcement(
-            run.id, msg, events, change, size_of(record, change), run=run
-        )
+        events = {}
+        for view in VIEWS:
+            if bus.has_subscribers(view.collection):
+                event = self._event(run, view, msg, importance, before)
+                events[view.collection] = event
+        told = Announcement(run.id, msg, events, change, run=run)
         if numbered:
+            told.size = size_of(record, change)
             run.untold.append(told)
         else:
             run.loose_at = self._loop.time()
-        run.told = change or run.told
+        if change is not None:
+            run.told = change
         return told
 
     def _event(
@@ -116,18 +116,16 @@ class Announcer:
 
     def publish(self, told: Announcement) -> None:
         """Send the events of a move."""
+        bus, events, seq = self._bus, told.events, told.seq
         for view in VIEWS:
-            event = told.events.get(view.collection)
-            if event is None and self._bus.has_subscribers(view.collection):
+            event = events.get(view.collection)
+            if event is not None:
+                bus.publish(event)
+            elif bus.has_subscribers(view.collection):
                 # Who came between the move and its commit has not seen the job yet.
-                event = _late_event(told, view)
-            self._send(view, told, event)
-
-    def _send(self, view: View, told: Announcement, event: Event | None) -> None:
-        if event is not None:
-            self._bus.publish(event)
-        elif told.seq is not None:
-            self._bus.skip(view.collection, told.seq)
+                bus.publish(_late_event(told, view))
+            elif seq is not None:
+                bus.skip(view.collection, seq)
 
     def announce_removed(
         self, gone: Sequence[Removal], saved: Saved | None = None
@@ -167,17 +165,15 @@ class Announcer:
         roles = read_roles(self._registry.methods.get(told.removal.method))
         audience = Audience(told.removal.owner, roles)
         for view in VIEWS:
-            event = None
-            if self._bus.has_subscribers(view.collection):
-                event = Event(
-                    view.collection,
-                    "removed",
-                    told.job,
-                    None,
-                    audience=audience,
-                    seq=told.seq,
-                )
-            self._send(view, told, event)
+            event = Event(
+                view.collection,
+                "removed",
+                told.job,
+                None,
+                audience=audience,
+                seq=told.seq,
+            )
+            self._bus.publish(event)
 
     def noted(self, run: Run, urgent: bool) -> None:
         """Take note that a body noted something, from any thread.

@@ -63,10 +63,10 @@ class Journal:
 
     def number(self, announcements: Iterable[Announcement]) -> Sequence[Move]:
         """Give announcements that are about to be written their numbers, in order."""
-        moves = []
+        moves, at = [], self._clock.time_ms()
         for announcement in announcements:
             self.head += 1
-            moves.append(announcement.numbered(self.head, self._clock.time_ms()))
+            moves.append(announcement.numbered(self.head, at))
         if self.head - self.oldest > 1.1 * self._settings.kept_events:
             self._full.set()
         return moves

@@ -91,7 +91,8 @@ def _save(
 ) -> None:
     """Write what became of a job, as a move that clients will be told of."""
     change = None if record.final else change_of(record)
-    moved = Announcement(record.id, "changed", {}, change, size_of(record, change))
+    size = size_of(record, change)
+    moved = Announcement(record.id, "changed", {}, change, size=size)
     store.save(record, params, None, (), journal.number([moved]))
 
 

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import anyio.to_thread
@@ -137,22 +138,26 @@ _QUERYABLE: dict[str, Column] = {
 }
 
 
+_TIME_PLACES = [_COLUMNS.index(name) for name in _TIMES]
+_RAW_PLACES = [_COLUMNS.index(name) for name in _RAW]
+_WORD_PLACES = [_COLUMNS.index(name) for name in ("state", "phase")]
+_columns_of, _details_of = attrgetter(*_COLUMNS), attrgetter(*DETAILS)
+
+
 def _columns(view: View) -> dict[str, Column]:
     return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
 
 
 def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
     """Turn a record into the values of `_UPSERT`."""
-    row: list[Any] = []
-    for name in _COLUMNS:
-        value = getattr(record, name)
-        if name in _TIMES:
-            value = None if value is None else value.ms
-        elif name in _RAW:
-            value = _text(value)
-        elif name in ("state", "phase"):
-            value = value.value
-        row.append(value)
+    row = list(_columns_of(record))
+    for place in _TIME_PLACES:
+        if row[place] is not None:
+            row[place] = row[place].ms
+    for place in _RAW_PLACES:
+        row[place] = "null" if row[place] is None else _text(row[place])
+    for place in _WORD_PLACES:
+        row[place] = row[place].value
     row.append(_details(record))
     row.append(None if record.final else params)
     return tuple(row)
@@ -160,10 +165,11 @@ def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
+    values = _details_of(record)
     found = {
         name: value
-        for name in DETAILS
-        if (value := getattr(record, name)) or value == ""
+        for name, value in zip(DETAILS, values, strict=True)
+        if value or value == ""
     }
     if found["checkpoint"] == NULL:
         del found["checkpoint"]
