@@ -7,26 +7,13 @@ import msgspec
 from middlewared import Event
 from middlewared.events import Message
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.removal import Removal
 from middlewared_jobs.store import Move
 
 if TYPE_CHECKING:
     from middlewared_jobs.run import Run
 
-__all__ = ["Announcement", "Removal", "size_of"]
-
-
-class Removal(msgspec.Struct, frozen=True):
-    """A job that is in no list any more.
-
-    Attributes:
-        id: its number.
-        owner: whose it was.
-        method: its method.
-    """
-
-    id: int
-    owner: int | None
-    method: str
+__all__ = ["Announcement", "size_of"]
 
 
 class Announcement:

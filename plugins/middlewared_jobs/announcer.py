@@ -10,12 +10,13 @@ from middlewared.events import EventBus, Message
 from middlewared.registry import Registry
 from middlewared.sendqueue import Importance
 from middlewared_jobs.access import read_roles
-from middlewared_jobs.announcement import Announcement, Removal, size_of
+from middlewared_jobs.announcement import Announcement, size_of
 from middlewared_jobs.change import change_of, fixed_of, record_at
 from middlewared_jobs.journal import Journal
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.recorder import take_notes
+from middlewared_jobs.removal import Removal
 from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State

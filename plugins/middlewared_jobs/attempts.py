@@ -14,12 +14,13 @@ from middlewared.clock import Clock
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_jobs.aborting import Aborting
-from middlewared_jobs.announcement import Announcement, Removal
+from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.body import run_body
 from middlewared_jobs.deadlines import Deadlines
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.exits import exit_of
+from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import log_size
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
@@ -36,6 +37,7 @@ from middlewared_jobs.outcome import (
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.processes import Processes
 from middlewared_jobs.recorder import end_pause, take_notes
+from middlewared_jobs.removal import Removal
 from middlewared_jobs.retrying import may_retry
 from middlewared_jobs.roster import Roster
 from middlewared_jobs.run import Run
@@ -58,7 +60,7 @@ class Attempts:
     Each move is written first and announced once it is committed, in order.
 
     Args:
-        context: for the folder of logs and the owner of tasks.
+        context: for the owner of tasks.
         roster: the jobs that there are.
         queue: those that wait for a lock, a limit or a slot.
         processes: gives children to process jobs.
@@ -66,6 +68,7 @@ class Attempts:
         ledger: writes them.
         announcer: tells of them.
         settings: their limits.
+        files: where their logs are.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Attempts:
         ledger: Ledger,
         announcer: Announcer,
         settings: JobSettings,
+        files: JobFiles,
     ) -> None:
         self._roster = roster
         self._queue = queue
@@ -88,7 +92,7 @@ class Attempts:
         self._settings = settings
         self._clock = context.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._tasks = context.get(Tasks)
-        self._logs = context.settings.data_path / "logs"
+        self._files = files
         self._threads = anyio.CapacityLimiter(settings.thread_jobs)
         self._timetable = Timetable(self._clock, self._due)
         self._deadlines = Deadlines(self._expire)
@@ -170,7 +174,7 @@ class Attempts:
         if record.time_started is None:
             record.time_started = Date(self._clock.time_ms())
         if run.spec.logs:
-            record.logs_path = str(self._logs / f"{run.id}.log")
+            record.logs_path = str(self._files.log(run.id))
             run.log_start = _log_size(run)
         running = self._roster.helpers if run.spec.helper else self._roster.running
         running.add(run)
@@ -199,7 +203,7 @@ class Attempts:
         self._deadlines.begin(run)
         ended: Ended = Aborted()
         if not run.job.aborted:
-            ended = await run_body(run, self._threads)
+            ended = await run_body(run, self._threads, self._settings.max_log)
         try:
             self._end(run, attempt, ended)
         except Exception as exc:

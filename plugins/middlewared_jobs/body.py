@@ -1,5 +1,6 @@
 """Runs the body of a job, in loop, thread or child, and says how it ended."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from middlewared import Secret
 from middlewared_jobs.adopted import release
 from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
-from middlewared_jobs.joblog import JobLog, excerpt
+from middlewared_jobs.joblog import JobLog, cut_log, excerpt
 from middlewared_jobs.run import Run
 from middlewared_jobs.scrubbing import scrub
 from middlewared_jobs.spec import Kind
@@ -52,25 +53,30 @@ def _leaves(value: Any) -> list[Any]:
     return [leaf for member in members for leaf in _leaves(member)]
 
 
-async def run_body(run: Run, threads: anyio.CapacityLimiter) -> Ended:
+async def run_body(run: Run, threads: anyio.CapacityLimiter, max_log: int) -> Ended:
     """Run a job's body to its end; never raises what the body raises.
 
     Log and pipes are open while the body runs; afterwards the log's excerpt is in the
     record, and what it wrote for a buffered download in the file.
+
+    Args:
+        run: the job.
+        threads: for bodies in threads.
+        max_log: bytes that the log may have.
     """
-    ended = await _run_logged(run, threads)
+    ended = await _run_logged(run, threads, max_log)
     if run.spec.secret and isinstance(ended, Failed):
         ended = Failed(scrub(ended.error, secret_texts(run.values)))
     return ended if run.plumbing is None else await run.plumbing.settle(ended)
 
 
-async def _run_logged(run: Run, threads: anyio.CapacityLimiter) -> Ended:
+async def _run_logged(run: Run, threads: anyio.CapacityLimiter, max_log: int) -> Ended:
     log: JobLog | None = None
     try:
         if run.record.logs_path is not None:
             # A child opens the log itself, the server has nothing secret to add.
             secrets = [] if run.child else secret_texts(run.values)
-            log = JobLog(Path(run.record.logs_path), secrets)
+            log = JobLog(Path(run.record.logs_path), secrets, max_log)
             run.job._open_log(log)
         if run.child is not None:
             return await run.child.perform(run)
@@ -88,12 +94,14 @@ async def _run_logged(run: Run, threads: anyio.CapacityLimiter) -> Ended:
         if log is not None:
             with anyio.CancelScope(shield=True):
                 run.record.logs_excerpt = await anyio.to_thread.run_sync(
-                    _close_log, log, Path(run.record.logs_path or "")
+                    _close_log, log, Path(run.record.logs_path or ""), max_log
                 )
 
 
-def _close_log(log: JobLog, path: Path) -> str:
+def _close_log(log: JobLog, path: Path, max_log: int) -> str:
     log.close()
+    with contextlib.suppress(OSError):  # the guard has said so
+        cut_log(path, max_log)
     return excerpt(path)
 
 

@@ -424,7 +424,8 @@ class Child:
         if self._paused:
             job._gate.close()
         if order.logs_path is not None:
-            log = JobLog(Path(order.logs_path), secret_texts(values))
+            secrets = secret_texts(values)
+            log = JobLog(Path(order.logs_path), secrets, setup.limits.max_log)
             job._open_log(log)
             place.redirect(log.file.fileno())
         else:

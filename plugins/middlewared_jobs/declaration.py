@@ -14,12 +14,16 @@ from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.downloads import Downloads
 from middlewared_jobs.following import add_collections, begin_collections
+from middlewared_jobs.home import settle_in
 from middlewared_jobs.ids import JobIds
+from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.journal import Journal
+from middlewared_jobs.logguard import LogGuard
 from middlewared_jobs.methods import add_methods
 from middlewared_jobs.offering import add_download
 from middlewared_jobs.recovery import recover
+from middlewared_jobs.retention import Retention
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.sqlite_store import SqliteStore
@@ -51,10 +55,15 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     settings, registry = ctx.get(JobSettings), ctx.get(Registry)
     store = SqliteStore(ctx.database)
     seal = Seal(ctx.settings.data_path / "jobs.key")
+    files = JobFiles(ctx.settings.data_path)
+    await settle_in(ctx.database, files.logs)
     ids = JobIds(await store.first_id())
     clock: Clock = ctx.get(Clock)  # type: ignore[type-abstract]  # by protocol
     journal = Journal(store, registry, clock, settings, await store.kept_range())
-    jobs = Jobs(ctx, store, journal, settings, ids, seal)
+    jobs = Jobs(ctx, store, journal, settings, ids, seal, files)
+    retention = Retention(store, jobs.remove, jobs.live, files, clock, settings)
+    guard = LogGuard(jobs.written_logs, settings.max_log)
+    ctx.services.provide(Retention, retention)
     ctx.services.provide(Journal, journal)
     downloads = Downloads(ctx.get(Tokens), settings.max_transfers)
     ctx.services.provide(Seal, seal)
@@ -70,6 +79,8 @@ async def start(ctx: Context) -> AsyncIterator[None]:
         begin_collections(ctx.events, journal)
         jobs.resume(waiting)
         ctx.tasks.start(journal.keep_trimmed(), name="old events of jobs")
+        ctx.tasks.start(retention.keep_swept(), name="old jobs")
+        ctx.tasks.start(guard.watch(), name="size of logs")
 
     ctx.get(Startup).add(begin)
     ctx.get(Accounts).watch(jobs.account_changed)

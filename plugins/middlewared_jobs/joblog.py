@@ -1,17 +1,28 @@
 """The log of one job: lines with time and level, raw bytes, an excerpt, reading."""
 
+import contextlib
 import io
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from middlewared_jobs.masking import Masker, MaskingPipe
 
-__all__ = ["SILENT", "JobLog", "excerpt", "log_size", "make_silent", "read_chunk"]
+__all__ = [
+    "SILENT",
+    "JobLog",
+    "LogFile",
+    "cut_log",
+    "excerpt",
+    "log_size",
+    "make_silent",
+    "read_chunk",
+]
 
 EDGE_LINES = 10
 MAX_LINE = 1024
@@ -33,12 +44,74 @@ class _Formatter(logging.Formatter):
         return self._masker.mask(super().format(record))
 
 
+def _end_of(limit: int) -> bytes:
+    """Give the line that a log ends with that has reached its limit."""
+    text = f"... the log has reached max_log, {limit} bytes: the rest is dropped ..."
+    return f"\n{text}\n".encode()
+
+
+def cut_log(path: Path, limit: int) -> bool:
+    """Cut a log back to its limit, and tell so in a last line.
+
+    Whoever has it open goes on behind that line, and is cut again.
+
+    Args:
+        path: the log; none is fine.
+        limit: bytes that it may have, before the line.
+
+    Returns:
+        Whether it was too long.
+
+    Raises:
+        OSError: it cannot be cut.
+    """
+    end = _end_of(limit)
+    if log_size(path) <= limit + len(end):
+        return False
+    with contextlib.suppress(FileNotFoundError), path.open("r+b", 0) as file:
+        file.truncate(limit)
+        file.seek(limit)
+        file.write(end)
+    return True
+
+
+class LogFile(io.FileIO):
+    """A log that takes what is written to it, and keeps the first bytes of it.
+
+    The limit is for what comes through `write`; what is written to the descriptor is
+    kept, until `cut_log`.
+
+    Args:
+        descriptor: owned from now on; opened to append.
+        limit: bytes that the file may have, and one line more that says so.
+    """
+
+    def __init__(self, descriptor: int, limit: int) -> None:
+        super().__init__(descriptor, "w")
+        self._limit = limit
+        self._full = False
+
+    def write(self, data: Any, /) -> int:
+        """Write, or drop it when the log is full."""
+        size = memoryview(data).nbytes
+        if self._full:
+            return size
+        if os.fstat(self.fileno()).st_size + size <= self._limit:
+            return super().write(data)
+        self._full = True
+        # Another writer, in the server or in the child, may have said so already.
+        if os.fstat(self.fileno()).st_size <= self._limit:
+            super().write(_end_of(self._limit))
+        return size
+
+
 class JobLog:
     """The log file of a running job.
 
     Args:
         path: the file; its folder is made if need be.
         secrets: texts that the log does not show.
+        limit: bytes that it may have.
 
     Attributes:
         logger: for lines; safe from any thread.
@@ -46,12 +119,17 @@ class JobLog:
             that masks them.
     """
 
-    def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, secrets: Sequence[str] = (), limit: int = sys.maxsize
+    ) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         masker = Masker(secrets)
-        self._stored = io.FileIO(descriptor, "w")
-        self._pipe = MaskingPipe(descriptor, Masker(secrets)) if masker else None
+        self._stored = LogFile(descriptor, limit)
+        self._pipe = None
+        if masker:
+            masked = LogFile(os.dup(descriptor), limit)
+            self._pipe = MaskingPipe(masked, Masker(secrets))
         self.file: BinaryIO = self._pipe.file if self._pipe else self._stored
         self.logger = logging.Logger(f"job {path.stem}", logging.DEBUG)  # noqa: LOG001 - it ends with the job
         text = io.TextIOWrapper(

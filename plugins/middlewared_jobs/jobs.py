@@ -5,8 +5,9 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
-import anyio
+import anyio.to_thread
 
 from middlewared import FULL_ADMIN, CallError, Context, Credentials
 from middlewared.access import SYSTEM
@@ -20,7 +21,6 @@ from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.access import check_own
 from middlewared_jobs.admission import Admission
-from middlewared_jobs.announcement import Removal
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.answering import answer_accepted
 from middlewared_jobs.attempts import Attempts
@@ -28,6 +28,7 @@ from middlewared_jobs.auditing import JobNote
 from middlewared_jobs.change import change_of
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
+from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.journal import Journal
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
@@ -38,6 +39,7 @@ from middlewared_jobs.phase import Phase
 from middlewared_jobs.processes import Processes, count_slots
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.recovery import Recovered, rights_of
+from middlewared_jobs.removal import Removal
 from middlewared_jobs.roster import Roster
 from middlewared_jobs.run import Run
 from middlewared_jobs.seal import Seal
@@ -75,11 +77,13 @@ class Jobs:
         settings: JobSettings,
         ids: JobIds,
         seal: Seal,
+        files: JobFiles,
     ) -> None:
         clock: Clock = context.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._context = context
         self._store = store
         self._ids = ids
+        self._files = files
         self._roster = Roster()
         self.live = self._roster.live
         self.figures = self._roster.figures
@@ -114,6 +118,7 @@ class Jobs:
             self._ledger,
             self._announcer,
             settings,
+            files,
         )
         self._admission = Admission(
             self._roster,
@@ -346,6 +351,15 @@ class Jobs:
                 f"Job {record.id} is {record.state}, expected one that has ended",
                 errno.EBUSY,
             )
+        await self.remove([Removal(record.id, record.owner, record.method)])
+
+    async def remove(self, gone: Sequence[Removal]) -> None:
+        """Remove ended jobs from history, with their logs and results, and tell so.
+
+        Raises:
+            StoreError: they could not be removed.
+            OSError: they are, but a file is not.
+        """
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def removed(exc: Exception | None) -> None:
@@ -356,11 +370,15 @@ class Jobs:
             else:
                 outcome.set_exception(exc)
 
-        gone = Removal(record.id, record.owner, record.method)
-        self._announcer.announce_removed([gone], removed)
+        self._announcer.announce_removed(gone, removed)
         await outcome
-        if record.logs_path is not None:
-            await anyio.Path(record.logs_path).unlink(missing_ok=True)
+        numbers = [removal.id for removal in gone]
+        await anyio.to_thread.run_sync(self._files.remove, numbers)
+
+    def written_logs(self) -> list[Path]:
+        """Give the logs of the jobs that run."""
+        records = [run.record for run in self._roster.running]
+        return [Path(r.logs_path) for r in records if r.logs_path is not None]
 
     async def wait(self, number: int) -> JobRecord | None:
         """Wait until a job's end is committed; None when there is no such job.

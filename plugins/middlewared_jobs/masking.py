@@ -77,15 +77,15 @@ class MaskingPipe:
     """A pipe whose bytes arrive in a file with their secrets masked.
 
     Args:
-        target: open descriptor of the file; the pipe has one of its own to it.
+        target: the file; owned from now on.
         masker: what to mask.
 
     Attributes:
         file: the end to write to; unbuffered.
     """
 
-    def __init__(self, target: int, masker: Masker) -> None:
-        self._target = os.dup(target)
+    def __init__(self, target: BinaryIO | io.FileIO, masker: Masker) -> None:
+        self._target = target
         self._source, inlet = os.pipe()
         self._masker = masker
         self.file: BinaryIO = io.FileIO(inlet, "w")
@@ -110,8 +110,8 @@ class MaskingPipe:
             self._store(self._masker.end())
         finally:
             os.close(self._source)
-            os.close(self._target)
+            self._target.close()
 
     def _store(self, data: bytes) -> None:
         while data:
-            data = data[os.write(self._target, data) :]
+            data = data[self._target.write(data) or 0 :]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 import msgspec
 
@@ -10,6 +11,8 @@ from middlewared.filters import Budget, Filters, QueryOptions, matches
 from middlewared_jobs.change import fixed_of, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.removal import Removal
+from middlewared_jobs.states import State
 from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
@@ -110,6 +113,29 @@ class MemoryStore:
                 self._errors.pop(number, None)
         self._moves += moves
         self._answer(saved)
+
+    async def count_ended(self, state: State) -> int:
+        """Count the jobs that ended in a state."""
+        return sum(1 for row in self._rows.values() if row.record.state is state)
+
+    async def oldest(
+        self, state: State, before: int | None, limit: int
+    ) -> Sequence[Removal]:
+        """Give jobs that ended in a state, those that did so first first."""
+        found = [
+            (row.record.time_finished.ms, number, row.record)
+            for number, row in self._rows.items()
+            if row.record.state is state and row.record.time_finished is not None
+        ]
+        return [
+            Removal(number, record.owner, record.method)
+            for finished, number, record in sorted(found, key=itemgetter(0, 1))
+            if before is None or finished < before
+        ][:limit]
+
+    async def known(self, numbers: Sequence[int]) -> set[int]:
+        """Give those of some numbers that jobs have."""
+        return self._rows.keys() & set(numbers)
 
     async def kept_range(self) -> tuple[int, int]:
         """Give the number before the oldest kept event, and that of the newest."""

@@ -8,6 +8,8 @@ from msgspec import Meta
 __all__ = ["JobSettings"]
 
 Positive = Annotated[int, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
@@ -56,6 +58,39 @@ class JobSettings(
     max_result: Annotated[Positive, Meta(description="Bytes of a result, encoded.")] = (
         16 * 2**20
     )
+    keep_days: Annotated[
+        NotNegative,
+        Meta(description="Days that ended jobs are kept with their logs; 0 for ever."),
+    ] = 30.0
+    keep_success_days: Annotated[
+        NotNegative | None, Meta(description="Days instead, for SUCCESS.")
+    ] = None
+    keep_failed_days: Annotated[
+        NotNegative | None, Meta(description="Days instead, for FAILED.")
+    ] = None
+    keep_aborted_days: Annotated[
+        NotNegative | None, Meta(description="Days instead, for ABORTED.")
+    ] = None
+    keep_jobs: Annotated[
+        Count,
+        Meta(
+            description="Ended jobs of each state that are kept at most, those that "
+            "ended last; 0 for any number."
+        ),
+    ] = 0
+    keep_success_jobs: Annotated[
+        Count | None, Meta(description="How many instead, for SUCCESS.")
+    ] = None
+    keep_failed_jobs: Annotated[
+        Count | None, Meta(description="How many instead, for FAILED.")
+    ] = None
+    keep_aborted_jobs: Annotated[
+        Count | None, Meta(description="How many instead, for ABORTED.")
+    ] = None
+    max_log: Annotated[
+        Positive,
+        Meta(description="Bytes of a job's log; what comes after them is dropped."),
+    ] = 2**28
     max_progress_extra: Annotated[
         Positive, Meta(description="Bytes of a progress's extra, encoded.")
     ] = 64 * 2**10

@@ -23,6 +23,8 @@ from middlewared.filters import (
 from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import DETAILS, NULL, JobRecord
+from middlewared_jobs.removal import Removal
+from middlewared_jobs.states import State
 from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
@@ -83,6 +85,11 @@ _DELETE_ERRORS = (
     "(SELECT 1 FROM jobs WHERE id = job AND time_finished IS NOT NULL)"
 )
 _ENDED = "time_finished IS NOT NULL"
+_SELECT_OLDEST = (
+    "SELECT id, owner, method FROM jobs "  # noqa: S608 - our own names
+    f"WHERE state = ? AND {_ENDED} AND time_finished < ? "
+    "ORDER BY time_finished, id LIMIT ?"
+)
 _MOVE_FIELDS = Move.__struct_fields__
 _INSERT_MOVES = (
     f"INSERT INTO job_events ({', '.join(_MOVE_FIELDS)}) SELECT "  # noqa: S608 - our own names
@@ -304,6 +311,26 @@ class SqliteStore:
         chosen = (_text(numbers),)
         statements = [(_DELETE_ERRORS, chosen), (_DELETE, chosen)]
         self._database.write(statements, saved, appends=_kept_rows(moves))
+
+    async def count_ended(self, state: State) -> int:
+        """Count the jobs that ended in a state."""
+        sql = f"SELECT count(*) FROM jobs WHERE state = ? AND {_ENDED}"  # noqa: S608 - our own names
+        rows = await self._database.read(sql, (state.value,))
+        return int(rows[0][0])
+
+    async def oldest(
+        self, state: State, before: int | None, limit: int
+    ) -> Sequence[Removal]:
+        """Give jobs that ended in a state, those that did so first first."""
+        end = MAX_ID if before is None else before
+        rows = await self._database.read(_SELECT_OLDEST, (state.value, end, limit))
+        return [Removal(*row) for row in rows]
+
+    async def known(self, numbers: Sequence[int]) -> set[int]:
+        """Give those of some numbers that jobs have."""
+        sql = f"SELECT id FROM jobs WHERE id IN {_CHOSEN}"  # noqa: S608 - our own names
+        rows = await self._database.read(sql, (_text(numbers),))
+        return {row[0] for row in rows}
 
     async def kept_range(self) -> tuple[int, int]:
         """Give the number before the oldest kept event, and that of the newest."""

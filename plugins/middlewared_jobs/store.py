@@ -9,6 +9,8 @@ from middlewared.events import Message
 from middlewared.filters import Filters, QueryOptions
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
+from middlewared_jobs.removal import Removal
+from middlewared_jobs.states import State
 from middlewared_jobs.views import View
 
 __all__ = ["JobStore", "KeptMove", "Move", "Saved", "Stored", "Viewer"]
@@ -160,6 +162,27 @@ class JobStore(Protocol):
             saved: called once it is committed or refused.
             moves: events to keep, in the same transaction.
         """
+        ...
+
+    async def count_ended(self, state: State) -> int:
+        """Count the jobs that ended in a state."""
+        ...
+
+    async def oldest(
+        self, state: State, before: int | None, limit: int
+    ) -> Sequence[Removal]:
+        """Give jobs that ended in a state, those that did so first first.
+
+        Args:
+            state: the state.
+            before: those that ended before this time, milliseconds since 1970-01-01
+                UTC; None for all.
+            limit: how many at most.
+        """
+        ...
+
+    async def known(self, numbers: Sequence[int]) -> set[int]:
+        """Give those of some numbers that jobs have."""
         ...
 
     async def kept_range(self) -> tuple[int, int]:

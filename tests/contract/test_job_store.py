@@ -24,6 +24,7 @@ from middlewared_jobs import ItemError, JobRecord, State
 from middlewared_jobs.change import FIXED, change_of
 from middlewared_jobs.history import DEFAULT_LIMIT, History
 from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.removal import Removal
 from middlewared_jobs.sqlite_store import SqliteStore
 from middlewared_jobs.store import JobStore, KeptMove, Move, Viewer
 from middlewared_jobs.views import ITEM, RECORD, View
@@ -171,6 +172,34 @@ async def test_ended_jobs_are_deleted_whole(tmp_path: Path, kind: str) -> None:
         assert list(await store.item_errors(1, 0, 10)) == []
         assert await store.get(2) is not None
         assert list(await store.item_errors(2, 0, 10)) == [error]
+
+
+@stores
+async def test_those_that_ended_first_leave_first(tmp_path: Path, kind: str) -> None:
+    """Of one state, by the time of the end and then by id; unfinished ones never."""
+    async with opened(kind, tmp_path) as store:
+        for number, finished in ((1, 30), (2, 10), (3, 10), (4, 20)):
+            when = Date(EPOCH + finished)
+            ended = make_record(number, state=State.SUCCESS, time_finished=when)
+            store.save(ended, None, None)
+        failed = make_record(5, state=State.FAILED, time_finished=Date(EPOCH), owner=3)
+        store.save(failed, None, None)
+        store.save(make_record(6), None, None)
+        await flushed(store)
+
+        async def oldest(state: State, before: int | None, limit: int) -> list[int]:
+            return [gone.id for gone in await store.oldest(state, before, limit)]
+
+        assert await oldest(State.SUCCESS, None, 10) == [2, 3, 4, 1]
+        assert await oldest(State.SUCCESS, None, 2) == [2, 3]
+        assert await oldest(State.SUCCESS, EPOCH + 20, 10) == [2, 3]
+        assert list(await store.oldest(State.FAILED, None, 10)) == [
+            Removal(5, 3, "t.echo")
+        ]
+        assert await oldest(State.WAITING, None, 10) == []
+        assert await store.count_ended(State.SUCCESS) == 4
+        assert await store.count_ended(State.ABORTED) == 0
+        assert await store.known([2, 6, 7]) == {2, 6}
 
 
 @stores

@@ -1,6 +1,7 @@
 """The log of a job: lines, bytes, masks, pieces and the excerpt."""
 
 import re
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from middlewared_jobs.joblog import (
     SILENT,
     JobLog,
+    cut_log,
     excerpt,
     log_size,
     read_chunk,
@@ -258,3 +260,48 @@ def test_missing_log_has_no_size(tmp_path: Path) -> None:
     assert log_size(tmp_path / "none") == 0
     with pytest.raises(FileNotFoundError):
         read_chunk(tmp_path / "none", 0, 10)
+
+
+# The limit.
+
+
+def test_full_log_says_so_once(tmp_path: Path) -> None:
+    """What comes up to the limit stays, then one line, and the rest is dropped."""
+    log = JobLog(tmp_path / "1.log", limit=200)
+    log.file.write(b"x" * 150 + b"\n")
+    log.logger.info("fits")
+    log.logger.info("does not fit any more")
+    log.logger.info("x")
+    assert log.file.write(b"y") == 1
+    log.close()
+    first, second, third, end = (tmp_path / "1.log").read_text().splitlines()
+    assert (first, second[-9:], third) == ("x" * 150, "INFO fits", "")
+    assert end == "... the log has reached max_log, 200 bytes: the rest is dropped ..."
+
+
+def test_masked_bytes_keep_the_limit(tmp_path: Path) -> None:
+    """What comes through the pipe of a job with secrets does not pass it either."""
+    log = JobLog(tmp_path / "1.log", ["hunter2"], limit=100)
+    for _ in range(50):
+        log.file.write(b"hunter2 is secret\n")
+    log.close()
+    text = (tmp_path / "1.log").read_text()
+    assert "hunter2" not in text
+    assert text.endswith("the rest is dropped ...\n")
+    assert len(text) < 200
+
+
+def test_what_others_wrote_is_cut(tmp_path: Path) -> None:
+    """A program that has the descriptor writes on, and is cut again."""
+    path = tmp_path / "1.log"
+    log = JobLog(path, limit=1000)
+    for _ in range(3):
+        subprocess.run(["head", "-c", "5000", "/dev/zero"], stdout=log.file, check=True)
+        assert cut_log(path, 1000)
+        assert not cut_log(path, 1000)
+    log.logger.info("late")
+    log.close()
+    data = path.read_bytes()
+    assert data.startswith(b"\0" * 1000 + b"\n... the log has reached max_log")
+    assert data.count(b"dropped") == 1
+    assert not cut_log(tmp_path / "none.log", 1000)

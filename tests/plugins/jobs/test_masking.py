@@ -1,9 +1,11 @@
 """Masks: no secret passes, whole or in pieces, and nothing else is touched."""
 
+import io
 import itertools
 import os
 import subprocess
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -77,11 +79,16 @@ def test_what_cannot_be_a_secret_passes_at_once() -> None:
     assert masker.end() == b"hunter"
 
 
+def owned(target: BinaryIO) -> io.FileIO:
+    """Give the pipe a file of its own."""
+    return io.FileIO(os.dup(target.fileno()), "w")
+
+
 def test_pipe_masks_what_children_write(tmp_path: Path) -> None:
     """A child that inherits the pipe writes to the file, without the secret."""
     path = tmp_path / "log"
     with path.open("wb") as target:
-        pipe = MaskingPipe(target.fileno(), Masker(["hunter2"]))
+        pipe = MaskingPipe(owned(target), Masker(["hunter2"]))
         pipe.file.write(b"before hun")
         subprocess.run(["printf", "ter2 after\n"], stdout=pipe.file, check=True)
         pipe.close()
@@ -93,7 +100,7 @@ def test_large_output_comes_through(tmp_path: Path) -> None:
     path = tmp_path / "log"
     data = os.urandom(1 << 20)
     with path.open("wb") as target:
-        pipe = MaskingPipe(target.fileno(), Masker(["not in random bytes"]))
+        pipe = MaskingPipe(owned(target), Masker(["not in random bytes"]))
         view = memoryview(data)
         while view:
             view = view[os.write(pipe.file.fileno(), view) :]
@@ -105,7 +112,7 @@ def test_pipe_that_a_child_holds_does_not_block(tmp_path: Path) -> None:
     """A child that lives on delays the end a little; what it writes is stored."""
     path = tmp_path / "log"
     with path.open("wb") as target:
-        pipe = MaskingPipe(target.fileno(), Masker(["hunter2"]))
+        pipe = MaskingPipe(owned(target), Masker(["hunter2"]))
         child = subprocess.Popen(
             ["sh", "-c", "read line; printf 'late %s\\n' hunter2"],
             stdin=subprocess.PIPE,
