@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,17 @@ from middlewared_dialects.spelling import duration_ms, iso
 from middlewared_dialects.vocabulary import Words, words_of, words_of_step
 from middlewared_jobs import Exit, JobRecord, State, StepRecord
 
-__all__ = ["VERSION", "Document", "execution_of", "with_state"]
+__all__ = ["VERSION", "Document", "execution_of", "read_version", "with_state"]
 
+#: The version that this follows; later ones are served in its shape.
 VERSION = "17.2"
+_SERVED = re.compile(r"v(17_[2-9]|1[89]_\d{1,2}|2\d_\d{1,2})")
 Document = dict[str, Any]
+
+
+def read_version(text: str) -> str | None:
+    """Read the version in a path, as ``v17_2``; None when it is not served."""
+    return text[1:].replace("_", ".") if _SERVED.fullmatch(text) else None
 
 
 def _ordered(head: Document, members: Document) -> Document:

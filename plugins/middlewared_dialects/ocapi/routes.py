@@ -22,6 +22,7 @@ from middlewared_dialects.ocapi.documents import (
     VERSION,
     Document,
     execution_of,
+    read_version,
     with_state,
 )
 from middlewared_dialects.ocapi.faults import (
@@ -54,6 +55,8 @@ from middlewared_jobs import JobRecord
 __all__ = ["ROUTES"]
 
 PREFIXES = ("/dw/data", "/s/-/dw/data")
+#: As documented, and as the command line tool asks.
+TOKEN_PATHS = ("/dw/oauth2/access_token", "/dwsso/oauth2/access_token")
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 OVERRIDES = ("PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 XML_TYPES = ("application/xml", "text/xml")
@@ -73,9 +76,12 @@ class Parameter(msgspec.Struct):
 class Visit:
     """One request, by somebody who is let in."""
 
-    def __init__(self, request: Request, context: Context, form: "Form") -> None:
+    def __init__(
+        self, request: Request, context: Context, form: "Form", version: str
+    ) -> None:
         self.request = request
         self.form = form
+        self.version = version
         self.published = context.get(Ocapi)
         self.gateway = Gateway(context, self.published)
         self._now = context.clock.time_ms()
@@ -377,22 +383,31 @@ async def _serve(visit: Visit, method: str, parts: list[str]) -> Response:
             raise Fault(405, "MethodNotAllowedException", text)
         case _:
             raise Fault(404, "NotFoundException", "There is no such resource.")
-    return _render(document, 200, xml=xml)
+    return _render(_versioned(document, visit.version), 200, xml=xml)
+
+
+def _versioned(document: Document, version: str) -> Document:
+    """Say in a document, and in those that it lists, which version was asked for."""
+    for name in ("data", "hits"):
+        if name in document:
+            document[name] = [one | {"_v": version} for one in document[name]]
+    return document | {"_v": version}
 
 
 async def _answer(request: Request) -> Response:
     xml = request.query_params.get("format") == "xml"
     try:
         version, _, rest = request.path_params["rest"].partition("/")
-        if version != f"v{VERSION.replace('.', '_')}":
-            text = f"Version '{version}' is not served, expected v17_2."
+        asked = read_version(version)
+        if asked is None:
+            text = f"Version '{version}' is not served, expected v17_2 or later."
             raise Fault(400, "InvalidVersionException", text, version=version)  # noqa: TRY301 - told as the others
         method = _method(request)
         form = Form(request, await read_body(request))
         xml = form.xml
         async with entered(request) as context:
             parts = [part for part in rest.split("/") if part]
-            return await _serve(Visit(request, context, form), method, parts)
+            return await _serve(Visit(request, context, form, asked), method, parts)
     except (Fault, DialectError, RpcError) as exc:
         fault = fault_of(exc)
         return _render(fault_document(fault), fault.status, xml=xml)
@@ -431,7 +446,7 @@ def _basic(headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[str, st
 
 
 ROUTES: list[BaseRoute] = [
-    Route("/dw/oauth2/access_token", _token, methods=["POST"]),
+    *(Route(path, _token, methods=["POST"]) for path in TOKEN_PATHS),
     *(
         Route(f"{prefix}/{{rest:path}}", _answer, methods=METHODS)
         for prefix in PREFIXES

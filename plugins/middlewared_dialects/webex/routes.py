@@ -72,7 +72,7 @@ class Visit:
         context = self.gateway.context
         if options.validate and _only_validates(body):
             checked = await context.call(options.validate, body)
-            return JsonResponse({"response": checked}, 200)
+            return JsonResponse({"response": {"usersList": checked}}, 200)
         params = {options.body: body} if options.body else body
         chosen = JobOptions(
             target_customer=self.target,
@@ -80,7 +80,7 @@ class Visit:
         )
         record = await self.gateway.submit(self.published, params, chosen)
         job = self.rendering.started(record)
-        answer = {"response": job} if self.family.wrapped else job
+        answer = {"response": job | {"jobDetails": job}} if self.family.wrapped else job
         return JsonResponse(answer, self.family.start or 202)
 
     async def _body(self) -> dict[str, Any]:

@@ -365,6 +365,16 @@ async def test_search(world: World, http: httpx.AsyncClient) -> None:
     world.stage.open("x")
 
 
+async def test_later_versions_are_served(http: httpx.AsyncClient) -> None:
+    """In the same shape, under the number that was asked for."""
+    await imported(http)
+    listed = (await http.get(IMPORTS.replace("v17_2", "v19_5"))).json()
+    assert (listed["_v"], listed["data"][0]["_v"]) == ("19.5", "19.5")
+    started = (await http.post(IMPORTS.replace("v17_2", "v25_6"))).json()
+    assert started["_v"] == "25.6"
+    await until(http, f"{IMPORTS}/{started['id']}", "finished")
+
+
 async def test_selected_members(http: httpx.AsyncClient) -> None:
     """Only these, in documents and in lists."""
     document = await imported(http)
@@ -412,7 +422,7 @@ async def test_xml(world: World, http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "kind"),
     [
-        ("GET", "/dw/data/v99/jobs/x/executions", 400, "InvalidVersionException"),
+        ("GET", "/dw/data/v9_1/jobs/x/executions", 400, "InvalidVersionException"),
         ("GET", f"{DATA}/catalogs", 404, "NotFoundException"),
         ("PUT", IMPORTS, 405, "MethodNotAllowedException"),
         ("GET", f"{DATA}/jobs/Nothing/executions", 404, "JobNotFoundException"),

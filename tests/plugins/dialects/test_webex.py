@@ -119,7 +119,9 @@ async def test_started_jobs_are_as_documented(http: httpx.AsyncClient) -> None:
         MOVES, json=moves("+15551234567"), headers={"TrackingID": "ROUTER_1"}
     )
     assert answer.status_code == 201
-    job = answer.json()["response"]
+    response = answer.json()["response"]
+    job = response.pop("jobDetails")
+    assert response == job
     assert {name: type(job[name]) for name in REQUIRED} == REQUIRED
     assert set(job) <= {*REQUIRED, *OTHERS}
     assert (job["name"], job["trackingId"]) == ("moveusers", "ROUTER_1")
@@ -165,7 +167,7 @@ async def test_moves_are_checked(http: httpx.AsyncClient) -> None:
     """With validate no job is made; a wrong body has the family's own shape."""
     answer = await http.post(MOVES, json=moves("12", validate=True))
     assert answer.status_code == 200
-    (checked,) = answer.json()["response"]
+    (checked,) = answer.json()["response"]["usersList"]
     assert (checked["userId"], checked["impacts"]) == ("u0", [])
     assert checked["errors"][0]["code"] == "BATCH-1017023"
     assert (await http.get(MOVES)).json() == {"items": []}
