@@ -58,7 +58,8 @@ class Repository:
             target = self.folder / number / file.relative_to("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
-            tell("status", percent_done=(done + 1) / len(files), current=str(file))
+            share = (done + 1) / len(files)
+            tell("status", percent_done=share, current_files=[str(file)])
             time.sleep(float(os.environ.get("PACE", "0")))
         snapshot = {
             "short_id": number[:8],
@@ -83,7 +84,8 @@ class Repository:
 
 def tell(kind: str, **what: Any) -> None:
     """Write a line of JSON, as ``--json`` does."""
-    sys.stdout.write(json.dumps({"message_type": kind, **what}) + "\n")
+    line = json.dumps({"message_type": kind, **what}, separators=(",", ":"))
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

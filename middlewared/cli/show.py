@@ -19,6 +19,8 @@ __all__ = ["print_record", "record_lines"]
 
 #: Columns of the names on the left.
 LABEL = 12
+#: How many of a job's messages are shown: the newest.
+MESSAGES = 20
 
 
 def print_record(record: Mapping[str, Any]) -> None:
@@ -36,6 +38,9 @@ def record_lines(record: Mapping[str, Any]) -> list[str]:
         lost = record.get("result_encoding_error")
         result = dumps(record["result"], indent=2)
         lines += _block("result", f"cannot be sent: {lost}" if lost else result)
+    messages = record.get("messages") or []
+    if messages:
+        lines += _block("messages", "\n".join(map(_message, messages[-MESSAGES:])))
     for label, key in (("log", "logs_excerpt"), ("exception", "exception")):
         if record.get(key):
             lines += _block(label, record[key])
@@ -59,10 +64,26 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("started", clock(record.get("time_started"))),
         ("ended", f"{ended}  (took {took})" if ended and took else ended),
         ("attempt", _attempt(record)),
+        ("exit", _exit(record)),
         ("error", (record.get("error") or "").strip().replace("\n", "; ")),
         ("abortable", "yes" if record.get("abortable") else "no"),
         ("uid", str(record.get("uid") or "")),
     ]
+
+
+def _exit(record: Mapping[str, Any]) -> str:
+    """Say how a job came out, where its state does not."""
+    found = record.get("exit") or {}
+    if not str(found.get("kind")).startswith("COMPLETED_"):
+        return ""
+    message = plain(found.get("message") or "")
+    return f"{found['code']}: {message}" if message else str(found["code"])
+
+
+def _message(message: Mapping[str, Any]) -> str:
+    code = message["code"]
+    words = [message["severity"], "" if code is None else str(code), message["text"]]
+    return "  ".join(word for word in words if word)
 
 
 def _attempt(record: Mapping[str, Any]) -> str:

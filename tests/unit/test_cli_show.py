@@ -57,6 +57,24 @@ def test_failed() -> None:
     ]
 
 
+def test_exit_and_messages() -> None:
+    """What a job says besides its state is shown, of many messages the newest."""
+    messages: list[dict[str, Any]] = [
+        {"severity": "info", "code": None, "text": f"step {n}"} for n in range(30)
+    ]
+    messages.append({"severity": "warning", "code": 3, "text": "part\x1b"})
+    found = {"kind": "COMPLETED_WITH_ERRORS", "code": "WITH_ERRORS", "message": "part"}
+    lines = show(state="SUCCESS", error=None, exit=found, messages=messages)
+    facts = dict(line.split(maxsplit=1) for line in lines[1:13])
+    assert facts["exit"] == "WITH_ERRORS: part"
+    place = lines.index("  messages")
+    assert lines[place + 1] == "    info  step 11"
+    assert lines[place + 20].startswith("    warning  3  part")
+    assert "\x1b" not in lines[place + 20]
+    plain = show(exit={"kind": "FAILED", "code": "ERROR", "message": "boom"})
+    assert not any(line.startswith("  exit") for line in plain)
+
+
 def test_success() -> None:
     """A success shows its result, also when it is null."""
     success = {"state": "SUCCESS", "error": None, "exception": None}
