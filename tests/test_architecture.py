@@ -30,6 +30,7 @@ TOGETHER = {
         "middlewared.cli.follow",
         "middlewared.cli.job",
         "middlewared.cli.server",
+        "middlewared.cli.subscribe",
         "middlewared.cli.watch",
     ),
     "acceptance/test_files.py": ("middlewared.cli.files",),

@@ -56,6 +56,20 @@ class Board:
         else:
             self._open[job_id] = item
 
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take an event."""
+        if event["msg"] == "removed":
+            self.remove(event["id"])
+        elif event.get("fields"):
+            self.update(event["fields"])
+
+    def remove(self, number: int) -> None:
+        """Forget a job that is gone, or of no interest any more."""
+        item = self._open.pop(number, None)
+        if item is not None:
+            self._counts[item["state"]] -= 1
+        self._ended.pop(number, None)
+
     def _keep(self, item: Item) -> None:
         self._ended[item["id"]] = item
         if len(self._ended) > KEPT:
@@ -104,39 +118,48 @@ class Board:
         return len(self._open) - sum(1 for item in shown if not is_final(item))
 
 
-async def _read(client: "Client", board: Board) -> None:
+async def _read(client: "Client", board: Board, filters: Sequence[Any]) -> None:
     """Read what is open, what ended last, and how many ended."""
     counts = {
         state: await client.call(
-            "core.get_jobs", [["state", "=", state]], {"count": True}
+            "core.get_jobs", [*filters, ["state", "=", state]], {"count": True}
         )
         for state in sorted(FINAL_STATES)
     }
     ended = await client.call(
         "core.get_jobs",
-        [["state", "in", sorted(FINAL_STATES)]],
+        [*filters, ["state", "in", sorted(FINAL_STATES)]],
         {"order_by": ["-id"], "limit": RECENT},
     )
     still_open = await client.call(
-        "core.get_jobs", [["state", "in", ["WAITING", "RUNNING"]]]
+        "core.get_jobs", [*filters, ["state", "in", ["WAITING", "RUNNING"]]]
     )
     board.reset(still_open, reversed(ended), counts)
 
 
-async def show_board(client: "Client", count: int | None) -> None:
-    """Draw the table until *count* events were seen, or for ever."""
+async def show_board(
+    client: "Client", options: Mapping[str, Any], count: int | None
+) -> None:
+    """Draw the table until *count* events were seen, or for ever.
+
+    Args:
+        client: the connection.
+        options: of the subscription.
+        count: how many events.
+    """
     from rich.console import Console  # noqa: PLC0415 - lazy, rich takes its time
     from rich.live import Live  # noqa: PLC0415
 
     board = Board()
     console = Console()
+    filters = options.get("filters", ())
 
     def picture() -> "Text":
         width, height = console.size
         return render(board, client.address.text, width, height)
 
-    async with client.subscribe("core.get_jobs") as events:
-        await _read(client, board)
+    async with client.subscribe("core.get_jobs", **options) as events:
+        await _read(client, board, filters)
         with Live(get_renderable=picture, console=console, auto_refresh=False) as live:
             frames = Frames(live.refresh)
             seen = 0
@@ -145,10 +168,10 @@ async def show_board(client: "Client", count: int | None) -> None:
                 if event is _END:
                     break
                 if event is not None and event["msg"] == RESUMED:
-                    await _read(client, board)
+                    if not event["recovered"]:
+                        await _read(client, board, filters)
                 elif event is not None:
-                    if event.get("fields"):
-                        board.update(event["fields"])
+                    board.take(event)
                     seen += 1
                 frames.draw_if_due(changed=event is not None, ageing=board.is_open)
 

@@ -88,7 +88,7 @@ class Program(LazyGroup):
         "download": "middlewared.cli.files:download",
         "job": "middlewared.cli.job:job",
         "watch": "middlewared.cli.watch:watch",
-        "subscribe": "middlewared.cli.server:subscribe",
+        "subscribe": "middlewared.cli.subscribe:subscribe",
         "methods": "middlewared.cli.server:methods",
         "ping": "middlewared.cli.server:ping",
         "user": "middlewared.cli.accounts:user",

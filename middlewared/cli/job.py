@@ -22,7 +22,7 @@ from middlewared.cli.target import Target, connection_options
 if TYPE_CHECKING:
     from middlewared.client import Client
 
-__all__ = ["job"]
+__all__ = ["job", "make_filters"]
 
 #: Jobs per request of a long list; the server answers with at most 1000.
 PAGE = 1000

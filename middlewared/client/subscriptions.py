@@ -262,6 +262,7 @@ class Subscriptions:
         if topic is None or not isinstance(key, str):
             return
         if method == "collection_update":
+            params.pop("tag", None)  # it is ours, and says nothing to readers
             for reader in tuple(topic.readers):
                 reader.deliver(params)
         elif method == "notify_unsubscribed":

@@ -663,6 +663,49 @@ def test_subscribe(server: ServerProcess, client: Client) -> None:
     ]
 
 
+def test_subscribe_with_options(server: ServerProcess, client: Client) -> None:
+    """Conditions, fields, the jobs there are, and what was missed since a position."""
+    client.job("demo.noop", "first")
+    options = ["--snapshot", "--filter", "method=demo.noop", "--select", "state,result"]
+    lines = output(server, "subscribe", "core.get_jobs", *options, "-t", "2").split(
+        "\n"
+    )
+    found = [json.loads(line)["fields"] for line in lines if line]
+    assert {"state": "SUCCESS", "result": "first"} in found
+    assert all(fields.keys() == {"state", "result"} for fields in found)
+    command = spawn(
+        server,
+        *("subscribe", "core.get_jobs", "--filter", "state=SUCCESS", "-n", "1"),
+        stdout=subprocess.PIPE,
+    )
+    (line,) = feed(client, command).splitlines()
+    event = json.loads(line)
+    assert event["fields"]["state"] == "SUCCESS"
+    position = f"{event['epoch']}:{event['seq'] - 1}"
+    again = ["--since", position, "--filter", "state=SUCCESS", "-n", "1"]
+    assert json.loads(output(server, "subscribe", "core.get_jobs", *again)) == event
+    result = run(server, "subscribe", "core.get_jobs", "--since", "x:1", "-t", "0.2")
+    assert "is not kept any more" in result.stderr
+
+
+def test_wrong_conditions_are_refused(server: ServerProcess) -> None:
+    """Before a connection is made, or by the server."""
+    result = run(server, "watch", "--filter", "state")
+    assert (result.returncode, "is no condition" in result.stderr) == (2, True)
+    result = run(server, "subscribe", "core.get_jobs", "--filter", '["id","?",1]')
+    assert result.returncode == 1
+    assert "unknown operator" in result.stderr
+
+
+def test_watch_some_jobs(server: ServerProcess, client: Client) -> None:
+    """Those of a method, or that match a condition."""
+    options = ["--method", "demo.sl*", "--filter", "state=SUCCESS"]
+    command = spawn(server, "watch", "-n", "2", *options, stdout=subprocess.PIPE)
+    lines = feed(client, command).splitlines()
+    for line in lines:
+        assert re.fullmatch(r"\S+ changed +job \d+ demo\.sleep.*SUCCESS.*", line)
+
+
 def test_subscribe_with_a_timeout(server: ServerProcess) -> None:
     """A timeout ends the command; with a count that was not reached it is a failure."""
     result = run(server, "subscribe", "core.get_jobs", "-t", "0.3")
@@ -805,10 +848,11 @@ def test_server_comes_back(server_process: ServerProcess) -> None:
             assert wait.wait(PATIENCE) == 1
             with pytest.raises(JobFailed):
                 job.result()
-            # Moves all the time, so that there is an event whenever watch is back.
-            moving = client.start("demo.sleep", 60, 600)
-            while json.loads(stdout.readline())["id"] != moving.id:
-                pass
-            moving.abort()
+            # What the server did while nobody watched is told, too.
+            told = ""
+            while told != "FAILED":
+                event = json.loads(stdout.readline())
+                if event["id"] == job.id:
+                    told = event["fields"]["state"]
     watch.terminate()
     watch.wait(PATIENCE)

@@ -46,6 +46,17 @@ def test_counts_follow_moves() -> None:
     assert counts == {"WAITING": 0, "RUNNING": 0, "SUCCESS": 1}
 
 
+def test_jobs_that_are_gone_are_forgotten() -> None:
+    """Removed, or of no interest any more; unknown ones are ignored."""
+    board = Board()
+    for number, state in enumerate(["SUCCESS", "WAITING", "RUNNING"]):
+        board.take({"msg": "added", "id": number, "fields": item(number, state)})
+    for number in (0, 2, 7):
+        board.take({"msg": "removed", "id": number})
+    assert ids(board, 10) == [1]
+    assert (board.count("RUNNING"), board.count("WAITING")) == (0, 1)
+
+
 def test_many_waiting() -> None:
     """However many wait, there is room for jobs that ended, and a count of the rest."""
     board = Board()
