@@ -22,12 +22,14 @@ def missing_programs() -> dict[str, str]:
     """Name, by marker, what is not installed here."""
     found = {
         "browser": find_browser() is not None,
+        "curl": shutil.which("curl") is not None,
         "nginx": find_nginx() is not None,
         "node": shutil.which("node") is not None and shutil.which("npm") is not None,
         "truenas": importlib.util.find_spec("truenas_api_client") is not None,
     }
     names = {
         "browser": "Chromium",
+        "curl": "curl",
         "nginx": "nginx",
         "node": "Node.js",
         "truenas": "truenas_api_client",

@@ -38,6 +38,7 @@ def environment(
         yield os.environ | {"URL": server.url, "KEY": clear[1]}
 
 
+@pytest.mark.curl
 @pytest.mark.parametrize(("name", "session"), SESSIONS)
 def test_sessions(
     environment: dict[str, str], tmp_path: Path, name: str, session: str

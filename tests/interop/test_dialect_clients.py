@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Pair, make_pair
+from node_packages import install_packages
 from server_process import CONFIG, ServerProcess
 
 HERE = Path(__file__).parent
@@ -73,7 +74,15 @@ def secure_server(tmp_path: Path, pair: Pair) -> Iterator[ServerProcess]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Install what package.json names, unless it is there."""
+    install_packages(tmp_path_factory.getbasetemp().parent)
+
+
 @pytest.mark.node
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("packages")
 def test_sfcc_ci(secure_server: ServerProcess, pair: Pair, tmp_path: Path) -> None:
     """The command line tool logs in, runs a job, waits for it, asks for its status."""
     key = make_key(secure_server)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.server
-import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from node_packages import install_packages
 from server_process import ADMIN_PASSWORD, ServerProcess
 
 HERE = Path(__file__).parent
@@ -25,20 +23,7 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Install what package.json names, unless it is there."""
-    wanted = json.loads((HERE / "package.json").read_text())["devDependencies"]
-    # Several test processes may share the checkout.
-    with (tmp_path_factory.getbasetemp().parent / "npm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not all(_installed(name, version) for name, version in wanted.items()):
-            npm = shutil.which("npm")
-            assert npm, "npm is part of Node.js, but not installed here"
-            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            subprocess.run(command, cwd=HERE, check=True, timeout=120)
-
-
-def _installed(name: str, version: str) -> bool:
-    package = HERE / "node_modules" / name / "package.json"
-    return package.exists() and json.loads(package.read_text())["version"] == version
+    install_packages(tmp_path_factory.getbasetemp().parent)
 
 
 @pytest.fixture(scope="module")
