@@ -23,6 +23,7 @@ test: $(STAMP)
 
 # Lint, types, contracts, docs.
 check: $(STAMP)
+	@! git grep -nE '^(<{7}|>{7}) ' || { echo "conflicts are left in these files" >&2; exit 1; }
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
