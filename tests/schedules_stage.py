@@ -71,7 +71,7 @@ class ScheduleWorld(World):
         """Wait until everything is done that is due; bodies may still run."""
         with anyio.fail_after(PATIENCE):
             while True:
-                self.clockwork.look()
+                await self.clockwork.look()
                 if not any(
                     entry.attended or entry.lock.locked()
                     for entry in self.schedules.entries.values()

@@ -15,9 +15,8 @@ def caller_of(ctx: Context) -> Credentials:
 
 
 def is_readable(ctx: Context, entry: Entry) -> bool:
-    """Tell whether the caller may see a schedule: as it may the jobs of its method."""
-    roles = ctx.get(Schedules).read_roles(entry.schedule)
-    return entry.item.audience(roles).includes(ctx.credentials)
+    """Tell whether the caller may see a schedule."""
+    return ctx.get(Schedules).audience(entry).includes(ctx.credentials)
 
 
 def _find(ctx: Context, number: int) -> Entry:

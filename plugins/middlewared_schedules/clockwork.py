@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from msgspec.structs import replace
 
 from middlewared import CallError, Context
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which the wall clock is looked at again: somebody may have set it.
 LOOK_SECONDS = 1.0
+#: Schedules that are begun with in one tick of the loop.
+SLICE = 8
 #: Seconds before a job is tried again that could not be started for now.
 RETRY_SECONDS = 10.0
 #: What passes: a full queue, a full disk.
@@ -56,34 +59,45 @@ class Clockwork:
     async def begin(self) -> None:
         """Find out how jobs of an earlier start ended, and wait for the others."""
         for entry in list(self._schedules.entries.values()):
+            self._find_due(entry)
             schedule = entry.schedule
             if schedule.last_job is None or schedule.last_state is not None:
                 continue
             record = await self._jobs.get(schedule.last_job)
-            if record is not None and record.final:
-                async with entry.lock:
-                    await self._schedules.note(entry, last_state=record.state)
+            if record is None or record.final:
+                await self._ended(entry, schedule.last_job, record)
         for number, run in list(self._jobs.live.items()):
             found = self._schedules.get(run.record.schedule or 0)
             if found is not None and not run.record.final:
                 self._watch(found, number)
 
+    def _find_due(self, entry: Entry) -> None:
+        """Look for the next time anew: the rules of its zone may be others by now."""
+        schedule, now = entry.schedule, self._clock.time_ms()
+        if entry.timing is None or schedule.due is None or schedule.due <= now:
+            return
+        due = entry.timing.times.after(max(now, schedule.handled or 0))
+        entry.schedule = replace(schedule, due=due)
+
     async def run(self) -> None:
         """Start what is due, until it is cancelled."""
         while True:
             changed = self._schedules.changed
-            self.look()
+            await self.look()
             with anyio.move_on_after(self._seconds()):
                 await changed.wait()
 
-    def look(self) -> None:
-        """Begin to do what is due by now."""
+    async def look(self) -> None:
+        """Begin to do what is due by now; when it is much, let others have turns."""
         now = self._clock.time_ms()
-        for entry in self._schedules.entries.values():
-            if not entry.attended and self._wants(entry, now):
-                entry.attended = True
-                name = f"schedule {entry.schedule.id}"
-                self._tasks.start(self._attend(entry), name=name)
+        entries = self._schedules.entries.values()
+        due = [e for e in entries if not e.attended and self._wants(e, now)]
+        for number, entry in enumerate(due, 1):
+            entry.attended = True
+            name = f"schedule {entry.schedule.id}"
+            self._tasks.start(self._attend(entry), name=name)
+            if number % SLICE == 0:
+                await anyio.lowlevel.checkpoint()
 
     def _wants(self, entry: Entry, now: int) -> bool:
         schedule = entry.schedule
@@ -116,9 +130,10 @@ class Clockwork:
             async with entry.lock:
                 while await self._step(entry):
                     pass
-        except Exception:
+        except Exception as exc:
             # Whatever it is, the other schedules go on, and so does this one later.
             logger.exception("%s", entry)
+            entry.schedule = replace(entry.schedule, last_error=str(exc))
             self._hold(entry)
         finally:
             entry.attended = False
@@ -182,14 +197,14 @@ class Clockwork:
         """Take note that a job could not be started; tell whether to go on."""
         if self._stop.is_set():
             return False  # it is due again at the next start
-        logger.warning("%s could not start a job: %s", entry, exc.text)
-        if exc.errno not in _PASSING:
-            await self._schedules.note(entry, **handled, last_error=exc.text)
-            return True
-        self._hold(entry)
-        if entry.schedule.last_error != exc.text:
-            await self._schedules.note(entry, last_error=exc.text)
-        return False
+        passing = exc.errno in _PASSING
+        if not passing or entry.schedule.last_error != exc.text:
+            logger.warning("%s could not start a job: %s", entry, exc.text)
+            news = {} if passing else handled
+            await self._schedules.note(entry, **news, last_error=exc.text)
+        if passing:
+            self._hold(entry)
+        return not passing
 
     async def _started(
         self, entry: Entry, record: JobRecord, handled: dict[str, Any]
@@ -241,11 +256,18 @@ class Clockwork:
     async def _wait_end(self, entry: Entry, number: int) -> None:
         record = await self._jobs.wait(number)
         entry.running.discard(number)
-        async with entry.lock:
-            last = entry.schedule.last_job == number and not entry.removed
-            if last and record is not None and record.final:
-                await self._schedules.note(entry, last_state=record.state)
+        await self._ended(entry, number, record)
         self._schedules.wake()
+
+    async def _ended(self, entry: Entry, number: int, record: JobRecord | None) -> None:
+        """Note how a job ended, if it is the last one; without a record it is lost."""
+        async with entry.lock:
+            if entry.removed or entry.schedule.last_job != number:
+                return
+            if record is None:
+                await self._schedules.note(entry, last_job=None)
+            else:
+                await self._schedules.note(entry, last_state=record.state)
 
 
 def _later(entry: Entry, time: int) -> int:
@@ -257,6 +279,6 @@ def _passed(entry: Entry, plan: Plan) -> dict[str, Any]:
     """Give what changes because times are passed over, and say so."""
     if plan.passed is None:
         return {}
-    logger.warning("%s passes over what it missed up to %s", entry, moment(plan.passed))
+    logger.info("%s passes over what it missed up to %s", entry, moment(plan.passed))
     before = entry.schedule.last_skipped
     return {"last_skipped": plan.passed if before is None else max(before, plan.passed)}

@@ -158,7 +158,7 @@ def ls(target: Target) -> None:
         if target.as_json:
             print_json(found)
             return
-        head = ["ID", "NAME", "NEXT", "LAST", "JOB", "STATE", "METHOD", "WHEN"]
+        head = ["ID", "NAME", "NEXT", "LAST", "JOB", "STATE", "METHOD"]
         print_table(head, map(_row, found))
 
     target.run(body)
@@ -172,8 +172,7 @@ def _row(item: Item) -> list[str]:
         clock(item["last_run"]),
         "" if item["last_job"] is None else str(item["last_job"]),
         _state(item),
-        item["method"],
-        plain(item["last_error"] or item["when"]),
+        f"{item['method']}  {plain(item['last_error'] or item['when'])}",
     ]
 
 
@@ -215,7 +214,11 @@ def _print(target: Target, item: Item) -> None:
 
 
 def _facts(item: Item) -> list[tuple[str, str]]:
-    options = {name: value for name, value in item["options"].items() if value}
+    options = {
+        name: value
+        for name, value in item["options"].items()
+        if value is not None and value != {}
+    }
     rule = item["cron"] or f"{item['interval']} seconds"
     return [
         ("method", item["method"]),

@@ -129,6 +129,7 @@ def draft(ctx: Context, who: Credentials, data: ScheduleCreate) -> Schedule:
     now = ctx.clock.time_ms()
     given = {name: getattr(data, name) for name in data.__struct_fields__}
     given |= {"start": _ms("start", data.start), "end": _ms("end", data.end)}
+    given["cron"] = _one_line(data.cron)
     given |= _bound(ctx, find_method(ctx, data.method, who), data.params)
     made = Schedule(
         **given | {"timezone": _zone(ctx, data.cron, data.timezone)},
@@ -177,6 +178,8 @@ def _changes(
     for name in ("start", "end"):
         if name in given:
             changes[name] = _ms(name, given[name])
+    if "cron" in given:
+        changes["cron"] = _one_line(given["cron"])
     changes |= _other_timing(ctx, before, given)
     if "jitter" in given:
         changes["delay"] = _delay(given["jitter"])
@@ -248,6 +251,10 @@ def _ms(field: str, date: Date | None) -> int | None:
     if not 0 <= date.ms <= LAST_MS:
         raise _wrong(field, f"is {date.ms}, expected milliseconds from 0 to {LAST_MS}")
     return date.ms
+
+
+def _one_line(cron: str | None) -> str | None:
+    return None if cron is None else " ".join(cron.split())
 
 
 def _zone(ctx: Context, cron: str | None, timezone: str | None) -> str | None:

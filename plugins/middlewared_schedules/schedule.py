@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from middlewared import Audience, Date
+from middlewared import Date
 from middlewared_jobs import JobChoices, State
 from middlewared_schedules.cron import Cron, find_zone
 from middlewared_schedules.plan import Missed
@@ -140,10 +140,6 @@ class ScheduleItem(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     created: Date
     modified: Date
-
-    def audience(self, read_roles: frozenset[str]) -> Audience:
-        """Say who may see the schedule."""
-        return Audience(self.owner, read_roles)
 
 
 class Timing(msgspec.Struct, frozen=True):

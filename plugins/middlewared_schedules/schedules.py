@@ -9,7 +9,14 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from middlewared import CallError, Context, Event, ValidationError, ValidationErrors
+from middlewared import (
+    Audience,
+    CallError,
+    Context,
+    Event,
+    ValidationError,
+    ValidationErrors,
+)
 from middlewared.errors import StoreError
 from middlewared.events import Message
 from middlewared.registry import Registry
@@ -72,17 +79,18 @@ class Entry:
 
     def put(self, schedule: Schedule) -> None:
         """Take what the schedule is from now on."""
-        self.schedule = schedule
-        self.timing: Timing | None = None
+        timing: Timing | None = None
         try:
-            self.timing = timing_of(schedule)
+            timing = timing_of(schedule)
         except (CronError, ZoneError) as exc:
-            self.schedule = replace(schedule, last_error=str(exc))
+            schedule = replace(schedule, last_error=str(exc))
+        self.schedule, self.timing = schedule, timing
 
     @property
     def item(self) -> ScheduleItem:
-        """What clients see."""
-        return item_of(self.schedule, "" if self.timing is None else self.timing.words)
+        """What clients see; may be asked for in any thread."""
+        timing = self.timing
+        return item_of(self.schedule, "" if timing is None else timing.words)
 
     @property
     def busy(self) -> bool:
@@ -117,13 +125,13 @@ class Schedules:
             self.entries[schedule.id] = Entry(schedule)
             self._names.add((schedule.owner, schedule.name))
 
-    def read_roles(self, schedule: Schedule) -> frozenset[str]:
-        """Give the roles whose holders may see a schedule of somebody else."""
-        method = self._registry.methods.get(schedule.method)
-        deferred = None if method is None else method.deferred
-        if not isinstance(deferred, JobFunction):
-            return frozenset()
-        return deferred.read_roles
+    def audience(self, entry: Entry) -> Audience:
+        """Say who may see a schedule: who may see the jobs of its method."""
+        method = self._registry.methods.get(entry.schedule.method)
+        roles = frozenset[str]()
+        if method is not None and isinstance(method.deferred, JobFunction):
+            roles = method.deferred.read_roles
+        return Audience(entry.schedule.owner, roles)
 
     def get(self, number: int) -> Entry | None:
         """Give one schedule, None when there is none."""
@@ -189,7 +197,7 @@ class Schedules:
         The caller holds its lock. In memory it counts at once.
         """
         entry.schedule = replace(entry.schedule, **news)
-        while not entry.removed:
+        while True:
             try:
                 with anyio.CancelScope(shield=True):
                     await self._database.execute(update_row(entry.schedule))
@@ -227,6 +235,6 @@ class Schedules:
     def event(self, entry: Entry, msg: Message) -> Event:
         """Make the event that tells of a schedule."""
         schedule = entry.schedule
-        audience = entry.item.audience(self.read_roles(schedule))
+        audience = self.audience(entry)
         fields = None if msg == "removed" else msgspec.json.encode(entry.item)
         return Event(COLLECTION, msg, schedule.id, fields, audience=audience)

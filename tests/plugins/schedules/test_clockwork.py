@@ -302,7 +302,38 @@ async def test_transient_jobs_do_not_come_again(world: ScheduleWorld) -> None:
     assert (await world.get(number))["last_state"] == "SUCCESS"
 
 
+async def test_other_rules_of_a_zone(tmp_path: Path) -> None:
+    """The next time is looked for at each start, as the zone has it then."""
+    clock = ManualClock(MIDNIGHT)
+    async with schedule_world(data_dir=tmp_path, clock=clock) as world:
+        number = await world.create(cron="0 2 * * *", timezone="Europe/Berlin")
+        sql = f"UPDATE schedules SET due = due + {HOUR * 1000}"  # noqa: S608 - ours
+        await world.server.context.database.execute((sql, ()))
+    async with schedule_world(data_dir=tmp_path, clock=clock) as world:
+        shown = await world.get(number)
+        assert shown["next_run"] == {"$date": MIDNIGHT + HOUR * 1000}
+
+
 # What cannot be started.
+
+
+async def test_transient_job_is_lost_with_its_server(tmp_path: Path) -> None:
+    """Nothing tells what became of it, so the schedule does not name it."""
+    clock = ManualClock(MIDNIGHT)
+    async with schedule_world(data_dir=tmp_path, clock=clock) as world:
+        number = await world.create(method="t.fleeting", params=["x"])
+        await world.pass_time(MINUTE)
+        await world.stage["x"].wait_entered()
+        entry = world.schedules.get(number)
+        assert entry is not None
+        before = update_row(entry.schedule)
+        world.stage.open()
+        await world.idle()
+        await world.server.context.database.execute(before)
+    async with schedule_world(data_dir=tmp_path, clock=clock) as world:
+        shown = await world.get(number)
+        assert (shown["last_job"], shown["last_state"]) == (None, None)
+        assert shown["last_run"] == {"$date": MIDNIGHT + 60_000}
 
 
 async def test_vanished_method(tmp_path: Path) -> None:
@@ -386,6 +417,22 @@ async def test_refusal_that_passes(
     assert shown["last_error"] == (None if expected else error)
     passed = {"$date": MIDNIGHT + HOUR * 1000}
     assert shown["last_skipped"] == (None if expected else passed)
+
+
+async def test_full_disk(world: ScheduleWorld) -> None:
+    """Nothing starts while no job can be written; no time is lost by that."""
+    number = await world.create(params=["x" * 200_000], missed="all")
+    writer = world.server.context.database._writer
+    (pages,) = next(iter(await writer.execute_fetchall("PRAGMA page_count")))
+    await writer.execute_fetchall(f"PRAGMA max_page_count={pages}")
+    await world.pass_time(MINUTE)
+    assert "could not be written" in (await world.get(number))["last_error"]
+    assert await world.jobs(number) == []
+    await writer.execute_fetchall("PRAGMA max_page_count=1000000")
+    await world.pass_time(MINUTE)
+    await world.idle()
+    assert await world.times(number) == [60, 120]
+    assert (await world.get(number))["last_error"] is None
 
 
 async def test_stopping_server_starts_nothing(tmp_path: Path) -> None:

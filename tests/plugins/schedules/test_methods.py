@@ -127,18 +127,18 @@ async def test_schedule_as_it_is_shown(world: ScheduleWorld) -> None:
             "method": "t.shared",
             "params": {"depth": 5, "name": "x"},
             "options": {"timeout": 60},
-            "cron": "0 2 * * *",
+            "cron": " 0 2\t* * *\n",
             "end": {"$date": MIDNIGHT + 10 * DAY * 1000},
         },
     )
-    assert {
-        name: shown[name] for name in ("arguments", "timezone", "when", "missed")
-    } == {
+    expected = {
         "arguments": ["x", 5],
+        "cron": "0 2 * * *",
         "timezone": "UTC",
         "when": "At 02:00 every day, UTC",
         "missed": "once",
     }
+    assert shown == shown | expected
     assert shown["options"]["timeout"] == 60
     assert shown["next_run"] == {"$date": MIDNIGHT + 2 * 3600 * 1000}
     assert (shown["enabled"], shown["overlap"], shown["last_job"]) == (
@@ -364,10 +364,22 @@ async def test_key_with_fewer_roles(world: ScheduleWorld) -> None:
         assert error.errno == 13
         error = await other.fail("schedule.run", number)
         assert error.errno == 13
+    assert await roles_of_next_job(world, number) == ["POOL_WRITE"]
+    async with world.user("ann") as ann:
+        await ann.call("schedule.update", number, {"missed": "all"})
+        assert await roles_of_next_job(world, number) == sorted([*USERS, "POOL_WRITE"])
+        # Whoever changes it could have it do anything: the key is its measure again.
+        assert await ann.call("auth.login_with_api_key", keys[0]["key"])
+        await ann.call("schedule.update", number, {"params": ["dozer"]})
+        assert await roles_of_next_job(world, number) == ["POOL_WRITE"]
+
+
+async def roles_of_next_job(world: ScheduleWorld, number: int) -> list[str]:
+    """Let a minute pass and give the roles that the job of it had."""
     await world.pass_time(MINUTE)
     await world.idle()
-    (found,) = await world.jobs(number)
-    assert found["result"] == ["POOL_WRITE"]
+    roles: list[str] = (await world.jobs(number))[-1]["result"]
+    return roles
 
 
 # Secrets.

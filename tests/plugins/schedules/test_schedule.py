@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from middlewared import Audience, Date
+from middlewared import Date
 from middlewared_jobs import JobChoices, State
 from middlewared_schedules.cron import CronError, ZoneError
 from middlewared_schedules.plan import Missed
@@ -86,9 +86,3 @@ def test_item() -> None:
     assert (item.last_run, item.last_job, item.last_state) == (Date(7), 3, "FAILED")
     assert b"sealed" not in msgspec.json.encode(item)
     assert item_of(replace(schedule, enabled=False), "").next_run is None
-
-
-def test_who_sees_an_item() -> None:
-    """Its owner, and who may read the jobs of its method."""
-    audience = item_of(replace(BASE, owner=4), "").audience(frozenset({"R"}))
-    assert audience == Audience(4, frozenset({"R"}))
