@@ -205,6 +205,14 @@ TOGETHER = {
         "middlewared_jobs.submission",
         "middlewared_jobs.timetable",
     ),
+    "plugins/dialects/test_rendering.py": (
+        "middlewared_dialects.arcgis.description",
+        "middlewared_dialects.describing",
+        "middlewared_dialects.infolink.description",
+        "middlewared_dialects.ocapi.description",
+        "middlewared_dialects.openapi",
+        "middlewared_dialects.webex.description",
+    ),
     # What every dialect stands on.
     "plugins/dialects/test_gateway.py": (
         "middlewared_dialects.bodies",
@@ -244,6 +252,7 @@ TOGETHER = {
         "middlewared_demo._scenario",
         "middlewared_dialects.infolink.documents",
         "middlewared_dialects.infolink.publication",
+        "middlewared_dialects.infolink.requests",
         "middlewared_dialects.infolink.routes",
         "middlewared_jobs.resultsets",
     ),

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from middlewared import Context, Plugin
 from middlewared.registry import Registry
-from middlewared_dialects import arcgis, infolink, ocapi, webex
+from middlewared_dialects import arcgis, describing, infolink, ocapi, webex
 from middlewared_dialects.organisation import Organisation
 from middlewared_dialects.settings import DialectSettings
 
@@ -20,6 +20,7 @@ plugin = Plugin(
 )
 
 
+plugin.routes += describing.ROUTES
 plugin.routes += [*arcgis.ROUTES, *infolink.ROUTES, *ocapi.ROUTES, *webex.ROUTES]
 
 

@@ -7,10 +7,9 @@ import contextlib
 import datetime as dt
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -37,10 +36,10 @@ from middlewared_dialects.infolink.publication import (
     RUN_SCENARIO,
     Infolink,
     InfolinkPublication,
-    Operation,
     choose,
     params_of,
 )
+from middlewared_dialects.infolink.requests import MAX_LOOKED, ExecuteJob, Wanted
 from middlewared_dialects.problems import DialectError, Problem, sentence_of
 from middlewared_jobs import JobOptions, JobRecord, Phase, State
 
@@ -49,23 +48,11 @@ __all__ = ["ROUTES"]
 #: Seconds that an access token is good for, and one to get the next with.
 ACCESS_SECONDS = 1800
 REFRESH_SECONDS = 14 * 86400
-#: Jobs that the activity log looks at, at most, and reads at a time.
-MAX_LOOKED = 10_000
+#: Jobs that the activity log reads at a time.
 PAGE = 500
 
 Jobs = Gateway[InfolinkPublication]
 Call = Callable[[Request], Awaitable[Any]]
-
-
-class ExecuteJob(msgspec.Struct, rename="camel"):
-    """Body of ``executeJob``."""
-
-    app_id: str | int
-    operation: Operation
-    api_key: str | None = None
-    is_async: bool | str = True
-    no_result_schema: bool | str = False
-    job_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
 def _flag(value: bool | str, name: str) -> bool:
@@ -172,31 +159,6 @@ async def _stop(request: Request) -> Any:
             return {"status": "already being stopped"}
         await gateway.abort(record)
         return {"status": "stop started"}
-
-
-class Wanted(msgspec.Struct, rename="camel"):
-    """Query of ``getActivityLog``; everything given has to fit."""
-
-    app_id: str | None = None
-    title: str | None = None
-    status: str | None = None
-    init_type: str | None = None
-    before: str | None = None
-    after: str | None = None
-    user_id: int | None = None
-    limit: Annotated[int, Meta(ge=1, le=MAX_LOOKED)] = 100
-    time_zone: str | None = None
-    api_key: str | None = None
-
-    def fits(self, activity: Activity) -> bool:
-        """Tell whether a job belongs into the answer."""
-        return (
-            self.app_id in (None, str(activity.app_id))
-            and (self.title or "").casefold() in activity.title.casefold()
-            and self.status in (None, activity.status)
-            and self.init_type in (None, activity.init_type)
-            and self.user_id in (None, activity.user_id)
-        )
 
 
 def _wanted(query: Mapping[str, str]) -> tuple[Wanted, dt.tzinfo, list[Any]]:

@@ -157,9 +157,18 @@ def execution_of(
     return _ordered({"_v": VERSION, "_type": "job_execution"}, members)
 
 
+def _lasting(value: Any) -> Any:
+    """Leave out how long something took so far."""
+    if isinstance(value, list):
+        return [_lasting(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {n: _lasting(inner) for n, inner in value.items() if n != "duration"}
+
+
 def with_state(document: Document) -> Document:
     """Add the resource state: a hash of all that does not change by itself."""
-    lasting = {name: value for name, value in document.items() if name != "duration"}
-    state = hashlib.sha256(msgspec.json.encode(lasting, order="sorted")).hexdigest()
+    encoded = msgspec.json.encode(_lasting(document), order="sorted")
+    state = hashlib.sha256(encoded).hexdigest()
     head = {name: document[name] for name in ("_v", "_type")}
     return head | {"_resource_state": state} | document
