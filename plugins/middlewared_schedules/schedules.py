@@ -89,8 +89,10 @@ class Entry:
     @property
     def item(self) -> ScheduleItem:
         """What clients see; may be asked for in any thread."""
-        timing = self.timing
-        return item_of(self.schedule, "" if timing is None else timing.words)
+        schedule, timing = self.schedule, self.timing
+        if timing is None:
+            return item_of(replace(schedule, due=None), "")
+        return item_of(schedule, timing.words)
 
     @property
     def busy(self) -> bool:
@@ -122,7 +124,9 @@ class Schedules:
         """Read the table; once, before anything else."""
         found, self._last_id = await read_rows(self._database)
         for schedule in found:
-            self.entries[schedule.id] = Entry(schedule)
+            entry = self.entries[schedule.id] = Entry(schedule)
+            if entry.timing is None:
+                logger.warning("%s is never due: %s", entry, entry.schedule.last_error)
             self._names.add((schedule.owner, schedule.name))
 
     def audience(self, entry: Entry) -> Audience:

@@ -498,6 +498,7 @@ async def test_zone_that_is_gone(tmp_path: Path) -> None:
     async with schedule_world(data_dir=tmp_path, clock=clock) as world:
         await world.pass_time(DAY)
         shown = await world.get(number)
+        assert (shown["next_run"], shown["when"]) == (None, "")
         assert shown["last_error"] == (
             "there is no time zone 'Mars/Olympus', expected a name such as "
             "Europe/Berlin"
