@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser.relay import Relay
 from browser.rpc import Rpc, rpc_client
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocket, expect
 from server_process import ADMIN_PASSWORD, ServerProcess
 
 import middlewared_dashboard
@@ -330,9 +332,13 @@ def test_abort_can_be_reconsidered(page: Page, server: ServerProcess, rpc: Rpc) 
 def test_page_catches_up_after_a_restart(
     page: Page, server_process: ServerProcess, complaints: list[str]
 ) -> None:
-    """After an outage the list is whole again, with what ended meanwhile."""
+    """After an outage the list is whole again, with what ended meanwhile.
+
+    It goes on where it was: nothing is asked for again but what was missed.
+    """
     with rpc_client(server_process) as rpc:
         job = rpc.call("demo.sleep", 120)
+    sent = sent_frames(page)
     log_in(page, server_process)
     row(page, job).click()
     expect(details(page)).to_contain_text("Running")
@@ -340,6 +346,7 @@ def test_page_catches_up_after_a_restart(
     expect(page.get_by_text("Reconnecting…")).to_be_visible()
     expect(page.get_by_text("what you see may be out of date")).to_be_visible()
     expect(row(page, job)).to_contain_text("Running")
+    sent.clear()
     server_process.restart()
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(row(page, job)).to_contain_text("Failed")
@@ -347,12 +354,41 @@ def test_page_catches_up_after_a_restart(
     with rpc_client(server_process) as rpc:
         later = rpc.call("demo.noop")
     expect(row(page, later)).to_contain_text("Success")
+    calls = [(frame["method"], frame["params"]) for frame in sent]
+    assert "core.get_jobs" not in [method for method, _ in calls]
+    subscribed = [params[1] for method, params in calls if method == "core.subscribe"]
+    assert len(subscribed) == 2  # the list, and the job of the details
+    assert all(options["since"]["seq"] > 0 for options in subscribed)
     # The browser itself reports each attempt that failed.
     complaints[:] = [
         text
         for text in complaints
         if "WebSocket" not in text and "net::ERR_" not in text
     ]
+
+
+def sent_frames(page: Page) -> list[dict[str, Any]]:
+    """Keep what the page sends from now on."""
+    sent: list[dict[str, Any]] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda payload: sent.append(json.loads(payload)))
+
+    page.on("websocket", listen)
+    return sent
+
+
+def test_job_that_is_deleted_leaves_the_list(
+    page: Page, server: ServerProcess, rpc: Rpc
+) -> None:
+    """Whoever deletes it; the page is told."""
+    kept, gone = rpc.call("demo.noop"), rpc.call("demo.noop")
+    rpc.wait(gone)
+    log_in(page, server)
+    expect(row(page, gone)).to_contain_text("Success")
+    rpc.call("job.delete", gone)
+    expect(row(page, gone)).to_have_count(0)
+    expect(row(page, kept)).to_contain_text("Success")
 
 
 def test_text_of_jobs_is_never_markup(

@@ -49,6 +49,88 @@ test("after the last unsubscribe the server sends nothing more", async (t) => {
   assert.equal(heard, before);
 });
 
+test("a snapshot comes first, cut and filtered, and live events follow", async (t) => {
+  const client = await loggedIn(t);
+  await client.job("demo.noop", ["shown"]);
+  const events = [];
+  await client.subscribe("core.get_jobs", (event) => events.push(event), {
+    snapshot: true,
+    filters: [["method", "=", "demo.noop"]],
+    select: ["id", "state"],
+  });
+  assert.ok(events.length > 0);
+  for (const { msg, snapshot, fields, seq, tag } of events) {
+    assert.deepEqual([msg, snapshot, seq, tag], ["added", true, undefined, undefined]);
+    assert.deepEqual(Object.keys(fields), ["id", "state"]);
+  }
+  const before = events.length;
+  await client.job("demo.sleep", [0]);
+  const job = client.job("demo.noop");
+  await job;
+  await client.call("core.ping");
+  assert.deepEqual(
+    events.slice(before).map(({ id, fields }) => [id, fields.state]),
+    ["WAITING", "RUNNING", "SUCCESS"].map((state) => [job.id, state]),
+  );
+  assert.equal(typeof events.at(-1).seq, "number");
+});
+
+test("what was missed since a position comes first", async (t) => {
+  const client = await loggedIn(t);
+  const events = [];
+  await client.subscribe("core.get_jobs", (event) => events.push(event), {
+    removed: true,
+  });
+  const job = client.job("demo.noop");
+  await job;
+  await client.call("job.delete", job.id);
+  const [{ epoch, seq }] = events;
+  const again = [];
+  const since = { epoch, seq };
+  await client.subscribe("core.get_jobs", (event) => again.push(event), { since });
+  const gone = [];
+  await client.subscribe("core.get_jobs", (event) => gone.push(event), {
+    since,
+    removed: true,
+  });
+  assert.deepEqual(again, []); // its events went with the job
+  assert.deepEqual(
+    gone.map(({ msg, id }) => [msg, id]),
+    [["removed", job.id]],
+  );
+});
+
+test("subscriptions with options do not disturb each other", async (t) => {
+  const client = await loggedIn(t);
+  const heard = { some: new Set(), all: new Set() };
+  const stop = await client.subscribe("core.get_jobs", (e) => heard.some.add(e.id), {
+    filters: [["state", "=", "FAILED"]],
+  });
+  await client.subscribe("core.get_jobs", (e) => heard.all.add(e.id));
+  const [good, bad] = [client.job("demo.noop"), client.job("demo.fail", ["no"])];
+  await good;
+  await assert.rejects(async () => bad);
+  await client.call("core.ping");
+  assert.deepEqual([...heard.some], [bad.id]);
+  assert.deepEqual([...heard.all].sort(), [good.id, bad.id].sort());
+  await stop();
+  await assert.rejects(async () => client.job("demo.fail", ["no"]));
+  assert.deepEqual([...heard.some], [bad.id]);
+});
+
+test("options that are refused are an error, and one on the way an end", async (t) => {
+  const client = await loggedIn(t);
+  const filters = [["id", "?", 1]];
+  const subscribed = client.subscribe("core.get_jobs", () => {}, { filters });
+  await assert.rejects(subscribed, { code: -32602 });
+  const ended = new Promise((onEnd) => {
+    const options = { filters: [["state", ">", 1]], onEnd };
+    client.subscribe("core.get_jobs", () => {}, options);
+  });
+  await client.job("demo.noop");
+  assert.match((await ended).reason, /not supported/);
+});
+
 test("a subscription is refused before the login", async (t) => {
   const client = makeClient(t);
   await client.connect();

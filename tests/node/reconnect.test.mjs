@@ -68,6 +68,47 @@ test("subscriptions are made again", async (t) => {
   assert.ok(seen.has(job.id));
 });
 
+test("what happened during an outage comes after it, once and in order", async (t) => {
+  const network = await Network.open(t);
+  const client = await loggedIn(t, {}, network.url);
+  const direct = await loggedIn(t);
+  const [seen, live] = [[], []];
+  const keep = (list) => ({ id, seq, fields }) => list.push([seq, id, fields.state]);
+  await direct.subscribe("core.get_jobs", keep(live));
+  const news = [];
+  await client.subscribe("core.get_jobs", keep(seen), {
+    onResume: (resumed) => news.push([resumed, seen.length]),
+  });
+  await direct.job("demo.noop", ["before"]);
+  await network.down();
+  const missed = direct.job("demo.noop", ["missed"]);
+  await missed;
+  const back = nextEvent(client, "authenticated");
+  await network.up();
+  await back;
+  const after = direct.job("demo.noop", ["after"]);
+  await after;
+  await client.follow(after.id);
+  await client.call("core.ping");
+  assert.deepEqual(seen, live);
+  assert.equal(news.length, 1);
+  assert.deepEqual(news[0][0], { recovered: true });
+  assert.ok(news[0][1] >= 6);
+});
+
+test("a position of another past is told, and a snapshot stands in", async (t) => {
+  const client = await loggedIn(t);
+  await client.job("demo.noop");
+  const events = [];
+  const since = { epoch: "another", seq: 1 };
+  await client.subscribe("core.get_jobs", (event) => events.push(event), {
+    since,
+    snapshot: true,
+  });
+  assert.ok(events.length > 0);
+  assert.ok(events.every(({ snapshot }) => snapshot));
+});
+
 test("a job that runs on through an outage resolves by its event", async (t) => {
   const network = await Network.open(t);
   const client = await loggedIn(t, {}, network.url);
@@ -204,12 +245,24 @@ test("connect with retry waits for a server that comes later", async (t) => {
   assert.equal(client.state, "open");
 });
 
-test("the session survives a restart of the server", async (t) => {
+test("session and subscription survive a restart of the server", async (t) => {
   const client = await loggedIn(t, { keepCredentials: false });
+  const states = [];
+  const resumed = new Promise((onResume) => {
+    const keep = ({ id, fields }) => {
+      if (id === held.id) states.push(fields.state);
+    };
+    client.subscribe("core.get_jobs", keep, { onResume });
+  });
   const job = client.job("demo.noop", ["before"]);
+  const held = client.job("demo.sleep", [600]);
   await job;
+  await reached(client, await held.started, "RUNNING");
   const back = nextEvent(client, "authenticated");
   await restartServer();
   assert.equal((await back).user.pw_name, "admin");
   assert.equal(await client.follow(job.id), "before");
+  assert.deepEqual(await resumed, { recovered: true });
+  await assert.rejects(async () => held);
+  assert.deepEqual([...new Set(states)], ["WAITING", "RUNNING", "FAILED"]);
 });

@@ -16,6 +16,7 @@ import { date, isFinal } from "./middlewared.js";
 /** The panel that shows one job. */
 export class JobDetail {
   #client;
+  #store;
   /** @type {number|null} */
   #id = null;
   /** @type {JobItem|null} */
@@ -46,11 +47,13 @@ export class JobDetail {
 
   /**
    * @param {import("./middlewared.js").Client} client
-   * @param {EventTarget} store Dispatches `item` for every event of a job.
+   * @param {import("./store.js").JobStore} store Dispatches `item` for every event of
+   *   the job that it is told to watch.
    * @param {() => void} onClose
    */
   constructor(client, store, onClose) {
     this.#client = client;
+    this.#store = store;
     this.#abort = new AbortControl(client);
     this.#log = new JobLog(client);
     this.#actions = h("div", { class: "actions" }, this.#abort.button, this.#download);
@@ -104,6 +107,7 @@ export class JobDetail {
     if (id === null) return;
     this.#news = {};
     try {
+      await this.#store.watch(id);
       const record = await this.#client.call("job.get", id);
       // An event that came while we asked is newer than the answer.
       if (this.#id === id) this.#show({ ...record, ...this.#news });
@@ -114,6 +118,7 @@ export class JobDetail {
 
   /** Show nothing. */
   close() {
+    if (this.#id !== null) this.#store.watch(null).catch(() => {});
     this.#id = null;
     this.#item = null;
     this.#log.close();

@@ -304,8 +304,9 @@ export class Client extends EventTarget {
   /**
    * Receive the events of a collection, across reconnects.
    *
-   * What happened while there was no connection is not repeated: on
-   * `authenticated`, read again what you show.
+   * What happened while there was no connection comes first after it, before
+   * `onResume` is called. Names with arguments, such as `job.logs:{"id":1}`, and `*`
+   * take no options, and their events are not repeated.
    *
    * @param {string} name For example `"core.get_jobs"`.
    * @param {(event: import("./client/topics.js").CollectionEvent) => void} callback
@@ -318,7 +319,7 @@ export class Client extends EventTarget {
     /** @type {import("./client/topics.js").Request} */
     const request = async (method, params) =>
       this.#link.connection.request(method, params);
-    return this.#topics.add(request, name, callback, options);
+    return this.#topics.add(request, name, callback, options, isPlain(name));
   }
 
   /**
@@ -433,7 +434,12 @@ export class Client extends EventTarget {
       this.#watching = null;
     };
     const onEvent = this.#jobs.onEvent.bind(this.#jobs);
-    this.#watching ??= this.subscribe(JOBS, onEvent, { onEnd: forget });
+    // Without options: all clients share one copy, and recover() reads what it needs.
+    /** @type {import("./client/topics.js").Request} */
+    const request = async (method, params) =>
+      this.#link.connection.request(method, params);
+    const options = { onEnd: forget };
+    this.#watching ??= this.#topics.add(request, JOBS, onEvent, options, true);
     this.#watching.catch(forget);
     return this.#watching;
   }
@@ -446,7 +452,7 @@ export class Client extends EventTarget {
     if (method === "collection_update") {
       this.#topics.deliver(params);
     } else if (method === "notify_unsubscribed") {
-      this.#topics.ended(params.collection, params.error);
+      this.#topics.ended(params);
     }
   }
 
@@ -457,6 +463,15 @@ export class Client extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/**
+ * Tell whether a name takes no options: all collections, and those with arguments.
+ *
+ * @param {string} name
+ */
+function isPlain(name) {
+  return name === "*" || name.includes(":");
 }
 
 /**

@@ -17,17 +17,17 @@ import { owner } from "./format.js";
 
 const COLLECTION = "core.get_jobs";
 
-/** How many jobs are asked for at a time. */
+/** How many jobs are asked for at a time, and come with a snapshot. */
 const PAGE = 1000;
 
 /** So many jobs are kept before the oldest that have ended are let go. */
 const CAPACITY = 10_000;
 
-/** Milliseconds that a transient job stays in the list after its end. */
-const TRANSIENT = 60_000;
-
 /** Listeners hear of changes at most this often, in milliseconds. */
 const INTERVAL = 50;
+
+/** Ends a subscription that is none. */
+const NOTHING = Promise.resolve(async () => {});
 
 // What the list shows. Results and tracebacks can be large; the details read them.
 const FIELDS = [
@@ -43,7 +43,10 @@ const FIELDS = [
   "credentials",
 ];
 
-/** The list of jobs. Dispatches `change` with a {@link Change} as detail. */
+/**
+ * The list of jobs. Dispatches `change` with a {@link Change} as detail, and `item`
+ * for each event of the job that is watched.
+ */
 export class JobStore extends EventTarget {
   #client;
   /** @type {Map<number, JobItem>} */
@@ -52,8 +55,14 @@ export class JobStore extends EventTarget {
   #ids = [];
   /** @type {Set<Set<number>>} For each query under way, what events spoke of. */
   #touched = new Set();
+  /** What the server spoke of since the connection was made. @type {Set<number>} */
+  #heard = new Set();
+  /** Ended jobs of a snapshot: how many, and the oldest. */
+  #shown = { count: 0, oldest: Infinity };
   #oldest = Infinity;
   #subscribed = false;
+  /** @type {{id: number|null, stop: Promise<() => Promise<void>>}} */
+  #watched = { id: null, stop: NOTHING };
   /** @type {Change} */
   #change = { changed: new Set(), moved: [] };
   /** @type {ReturnType<typeof setTimeout>|undefined} */
@@ -67,35 +76,102 @@ export class JobStore extends EventTarget {
   constructor(client) {
     super();
     this.#client = client;
+    client.addEventListener("close", () => this.#begin());
   }
 
   /**
-   * Load the newest jobs and all that have not ended; again after an outage.
+   * Load the newest jobs and all that have not ended, and follow them.
    *
-   * The subscription comes first, so that no change falls between the two.
+   * They come as a snapshot that the live events follow without a gap. After an
+   * outage the subscription goes on by itself: what was missed comes, or another
+   * snapshot when that is not possible.
    */
   async load() {
-    if (!this.#subscribed) {
-      await this.#client.subscribe(COLLECTION, (event) => this.#onEvent(event));
-      this.#subscribed = true;
+    if (this.#subscribed) return;
+    this.#subscribed = true;
+    this.#begin();
+    try {
+      await this.#client.subscribe(COLLECTION, (event) => this.#onEvent(event), {
+        snapshot: true,
+        removed: true,
+        select: FIELDS,
+        onResume: ({ recovered }) => this.#resumed(recovered),
+        onEnd: () => {
+          this.#subscribed = false;
+        },
+      });
+    } catch (error) {
+      this.#subscribed = false;
+      throw error;
     }
-    const unfinished = [["state", "in", ["WAITING", "RUNNING"]]];
-    await this.#query(async (query) => {
-      const pages = await Promise.all([query([]), query(unfinished)]);
-      this.loading = false;
-      this.#oldest = Infinity;
-      this.#seen(pages[0]);
-      return { items: pages.flat(), only: true };
-    });
+    this.loading = false;
+    this.#resumed(false);
+  }
+
+  /** Get ready for what the next connection says. */
+  #begin() {
+    this.#heard = new Set();
+    this.#shown = { count: 0, oldest: Infinity };
+  }
+
+  /**
+   * All that was missed, or all that there is, has come.
+   *
+   * @param {boolean} recovered False when it is a snapshot.
+   */
+  #resumed(recovered) {
+    if (!recovered) {
+      this.#forgetAllBut(this.#heard);
+      this.complete = this.#shown.count < PAGE;
+      this.#oldest = this.#shown.oldest;
+    }
+    // Of transient jobs only those are left that the server has just named.
+    for (const [id, { transient }] of this.#jobs) {
+      if (transient && !this.#heard.has(id)) this.#remove(id);
+    }
+    this.#heard.clear();
+    this.#ids = null;
+    this.#announce();
   }
 
   /** Load a page of jobs that are older than those of the last page. */
   async loadOlder() {
     await this.#query(async (query) => {
       const items = await query([["id", "<", this.#oldest]]);
-      this.#seen(items);
-      return { items, only: false };
+      this.complete = items.length < PAGE;
+      this.#oldest = items.at(-1)?.id ?? this.#oldest;
+      return items;
     });
+  }
+
+  /**
+   * Follow one job with all that its item has: each event is dispatched as `item`.
+   *
+   * @param {number|null} id The job; null for none any more.
+   * @throws {import("./middlewared.js").ConnectionLost} It is not followed.
+   */
+  async watch(id) {
+    if (this.#watched.id === id) return;
+    const { stop } = this.#watched;
+    const watched = { id, stop: id === null ? NOTHING : this.#subscribeTo(id) };
+    this.#watched = watched;
+    // One that was never made, or went with its connection, needs no end.
+    stop.then((end) => end()).catch(() => {});
+    try {
+      await watched.stop;
+    } catch (error) {
+      if (this.#watched === watched) this.#watched = { id: null, stop: NOTHING };
+      throw error;
+    }
+  }
+
+  /** @param {number} id */
+  #subscribeTo(id) {
+    /** @param {import("./client/topics.js").CollectionEvent} event */
+    const tell = ({ fields }) => {
+      if (fields) this.dispatchEvent(new CustomEvent("item", { detail: fields }));
+    };
+    return this.#client.subscribe(COLLECTION, tell, { filters: [["id", "=", id]] });
   }
 
   /** Ids of all jobs, newest first. */
@@ -113,31 +189,22 @@ export class JobStore extends EventTarget {
    * Ask for jobs, and keep the answer as far as no event knows better: what an
    * event says that came while the question was under way is newer.
    *
-   * @param {(query: (filters: any[]) => Promise<JobItem[]>) =>
-   *   Promise<{items: JobItem[], only: boolean}>} ask With `only`, jobs that are
-   *   not among the items are forgotten.
+   * @param {(query: (filters: any[]) => Promise<JobItem[]>) => Promise<JobItem[]>} ask
    */
   async #query(ask) {
     const touched = new Set();
     this.#touched.add(touched);
     const options = { order_by: ["-id"], limit: PAGE, select: FIELDS };
     try {
-      const { items, only } = await ask((filters) =>
+      const items = await ask((filters) =>
         this.#client.call(COLLECTION, filters, options),
       );
-      if (only) this.#forgetAllBut(touched);
       for (const item of items) if (!touched.has(item.id)) this.#put(item);
     } finally {
       this.#touched.delete(touched);
     }
     this.#ids = null;
     this.#announce();
-  }
-
-  /** @param {JobItem[]} page */
-  #seen(page) {
-    this.complete = page.length < PAGE;
-    this.#oldest = page.at(-1)?.id ?? this.#oldest;
   }
 
   /** @param {Set<number>} ids */
@@ -147,21 +214,34 @@ export class JobStore extends EventTarget {
 
   /** @param {import("./client/topics.js").CollectionEvent} event */
   #onEvent(event) {
-    const { fields, msg, id } = event;
+    const { fields, msg, id, snapshot } = event;
+    for (const ids of this.#touched) ids.add(id);
     if (msg === "removed") {
+      this.#heard.delete(id);
       this.#remove(id);
+    } else if (snapshot) {
+      this.#show(fields);
     } else {
-      const before = this.#jobs.get(fields.id);
-      for (const ids of this.#touched) ids.add(fields.id);
+      this.#heard.add(id);
+      const before = this.#jobs.get(id);
       this.#put(fields);
       if (before?.state !== fields.state) this.#change.moved.push(fields);
-      this.dispatchEvent(new CustomEvent("item", { detail: fields }));
-      // The server forgets it soon, and does not tell.
-      if (fields.transient && isFinal(fields.state)) {
-        setTimeout(() => this.#remove(fields.id), TRANSIENT);
-      }
     }
     this.#timer ??= setTimeout(() => this.#announce(), INTERVAL);
+  }
+
+  /**
+   * Take an item of a snapshot.
+   *
+   * @param {JobItem} item
+   */
+  #show(item) {
+    this.#heard.add(item.id);
+    this.#put(item);
+    if (isFinal(item.state) && !item.transient) {
+      this.#shown.count += 1;
+      this.#shown.oldest = Math.min(this.#shown.oldest, item.id);
+    }
   }
 
   /** @param {number} id */
