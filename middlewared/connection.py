@@ -25,6 +25,7 @@ from websockets.server import ServerProtocol
 from middlewared.access import Origin
 from middlewared.events import Event, Subscriber
 from middlewared.figures import Traffic
+from middlewared.hosts import NOT_ALLOWED, client_allowed
 from middlewared.sendqueue import Importance, SendQueue
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
@@ -346,6 +347,9 @@ class Connection(asyncio.Protocol):
         self._ws.send_response(response)
         if self._ws.state is State.OPEN:
             self.session = self.gate.open_session(self, self.origin)
+            if not client_allowed(self.origin, self.gate.settings):
+                # As a close, not as a refusal: only so clients know not to come back.
+                self._fail(CloseCode.POLICY_VIOLATION, NOT_ALLOWED)
 
     def _receive_frame(self, frame: Frame) -> None:
         # Not by the state: what came before the client's close frame counts, though

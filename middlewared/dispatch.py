@@ -17,6 +17,7 @@ from middlewared import jsonrpc
 from middlewared.access import Credentials
 from middlewared.audit import Note, Trail, show_params
 from middlewared.batch import Batch, Respond, join_answers
+from middlewared.clock import Clock
 from middlewared.context import Context, Services
 from middlewared.errors import (
     CallError,
@@ -33,6 +34,7 @@ from middlewared.registry import Registry
 from middlewared.results import holds_secret
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
+from middlewared.strangers import Strangers
 from middlewared.tasks import Tasks
 
 __all__ = ["Call", "Dispatcher"]
@@ -257,6 +259,7 @@ class Dispatcher:
         self._tasks = services.get(Tasks)
         self._trail = services.get(Trail)
         self._threads = anyio.CapacityLimiter(settings.sync_threads)
+        self._strangers = Strangers(settings.anonymous_calls, services.get(Clock))  # type: ignore[type-abstract]  # by protocol
         self._max_calls = settings.max_calls
         self._max_undispatched = settings.max_undispatched
         self.refused = dict.fromkeys(REFUSALS.values(), 0)
@@ -398,14 +401,18 @@ class Dispatcher:
         batched: bool,
     ) -> None:
         figures = self._registry.figures[method.name]
+        refusal: RpcError | None = None
+        if session.credentials is None:
+            refusal = self._strangers.refusal(session.origin, method.name)
         holds_slot = method.executor in (Executor.ASYNC, Executor.THREAD)
         if holds_slot and not batched and session.calls >= self._max_calls:
-            exc = TooManyCalls(
+            refusal = TooManyCalls(
                 f"Maximum number of concurrent calls ({self._max_calls}) has exceeded"
             )
-            figures.fail(exc)
+        if refusal is not None:
+            figures.fail(refusal)
             if number:
-                respond(jsonrpc.render_error(exc, number, with_trace=False))
+                respond(jsonrpc.render_error(refusal, number, with_trace=False))
             return
         call = Call(
             method,

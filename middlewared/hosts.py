@@ -1,16 +1,25 @@
-"""Which Host, Origin and transport are let in (DNS rebinding, other sites, taps)."""
+"""Which Host, Origin, client and transport are let in."""
 
 import errno
 import ipaddress
 from urllib.parse import urlsplit
 
 from middlewared.access import Origin
+from middlewared.addresses import is_loopback, parse_address
 from middlewared.errors import CallError
 from middlewared.settings import Settings
 
-__all__ = ["host_allowed", "origin_allowed", "require_secure"]
+__all__ = [
+    "NOT_ALLOWED",
+    "client_allowed",
+    "host_allowed",
+    "origin_allowed",
+    "require_secure",
+]
 
 _LOCAL = "localhost"
+#: What a client is told that may not come from where it is; clients know this text.
+NOT_ALLOWED = "You are not allowed to access this resource"
 
 
 def _host_name(host: str) -> str:
@@ -22,7 +31,10 @@ def _host_name(host: str) -> str:
 
 
 def host_allowed(host: str | None, settings: Settings) -> bool:
-    """Tell whether a Host header is an address, localhost, or a name we go by."""
+    """Tell whether a Host header is an address, localhost, or a name we go by.
+
+    Any other may be a page's own name that was rebound to our address.
+    """
     if host is None:
         return False
     name = _host_name(host)
@@ -47,6 +59,18 @@ def origin_allowed(origin: str | None, host: str | None, settings: Settings) -> 
         return bool(host) and urlsplit(origin).netloc.lower() == str(host).lower()
     except ValueError:
         return False
+
+
+def client_allowed(origin: Origin, settings: Settings) -> bool:
+    """Tell whether clients may come from somewhere; from this machine they may."""
+    networks = settings.allowed_networks
+    if not networks or origin.address is None or is_loopback(origin.address):
+        return True
+    try:
+        address = parse_address(origin.address)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 def require_secure(origin: Origin, settings: Settings) -> None:

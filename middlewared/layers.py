@@ -10,7 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middlewared.access import Origin
 from middlewared.basepath import with_base
-from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.hosts import (
+    NOT_ALLOWED,
+    client_allowed,
+    host_allowed,
+    origin_allowed,
+)
 from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies
 from middlewared.settings import Settings
 
@@ -86,8 +91,8 @@ class _Arrival:
         await self.app(scope, receive, send)
 
 
-class _HostAndOrigin:
-    """Keeps names out that are not ours, and what other sites' pages would change.
+class _Doorkeeper:
+    """Keeps out who may not come from there, wrong names, and other sites' pages.
 
     A Host of somebody else is DNS rebinding, an Origin of somebody else a forged
     request; reading is left to the browser, which shows no answer to such a page.
@@ -100,7 +105,9 @@ class _HostAndOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         host, page = headers.get("host"), headers.get("origin")
-        if not host_allowed(host, self.settings):
+        if not client_allowed(scope["state"]["origin"], self.settings):
+            text = f"{NOT_ALLOWED}\n"
+        elif not host_allowed(host, self.settings):
             text = f"Host {host!r} is not in allowed_hosts\n"
         elif scope["method"] not in _SAFE_METHODS and not origin_allowed(
             page, host, self.settings
@@ -125,6 +132,6 @@ def surround(app: ASGIApp, settings: Settings, proxies: Proxies) -> ASGIApp:
             expose_headers=["Content-Disposition", "Content-Range", "ETag"],
             max_age=_CORS_SECONDS,
         )
-    app = _HostAndOrigin(app, settings)
+    app = _Doorkeeper(app, settings)
     app = _Arrival(app, settings, proxies)
     return _SafeHeaders(app, settings)

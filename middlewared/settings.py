@@ -41,13 +41,17 @@ def default_data_dir() -> Path:
     return Path("~/.local/share/middlewared").expanduser()
 
 
-def _network(text: str) -> Network:
+def _networks(setting: str, texts: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(_network(setting, text) for text in texts)
+
+
+def _network(setting: str, text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise SettingsError(
-            f"trusted_proxies has {text!r}, expected an IP address or a network such "
-            "as 10.0.0.0/8"
+            f"{setting} has {text!r}, expected an IP address or a network such as "
+            "10.0.0.0/8"
         ) from None
 
 
@@ -116,6 +120,13 @@ class Settings(
         tuple[str, ...],
         Meta(description="Host names besides IP addresses, localhost and listen."),
     ] = ()
+    allowed_clients: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks that clients may come from, besides "
+            "this machine; none means all."
+        ),
+    ] = ()
     log_level: Annotated[
         str,
         Meta(
@@ -178,6 +189,13 @@ class Settings(
     close_timeout: Annotated[
         Seconds, Meta(description="Seconds a closing handshake may take.")
     ] = 1.5
+    anonymous_calls: Annotated[
+        Positive,
+        Meta(
+            description="Calls of one method per address and minute before login; this "
+            "machine's own have no end."
+        ),
+    ] = 600
     login_attempts: Annotated[
         Positive, Meta(description="Failed logins per address and minute.")
     ] = 20
@@ -198,6 +216,7 @@ class Settings(
         if not 0 <= port <= 65535 or not host:  # noqa: PLR2004 - ports end there
             raise SettingsError(f"listen is {self.listen!r}, expected HOST:PORT")
         check_base_path(self.base_path)
+        _ = self.allowed_networks  # read now, so that mistakes show at the start
         if not self.trusted_networks and self.remote_user_header:
             raise SettingsError(
                 f"remote_user_header is {self.remote_user_header!r}, but there are no "
@@ -228,7 +247,12 @@ class Settings(
     @functools.cached_property
     def trusted_networks(self) -> tuple[Network, ...]:
         """Where trusted proxies are."""
-        return tuple(_network(text) for text in self.trusted_proxies)
+        return _networks("trusted_proxies", self.trusted_proxies)
+
+    @functools.cached_property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        """Where clients may be."""
+        return _networks("allowed_clients", self.allowed_clients)
 
     @property
     def tls_paths(self) -> tuple[Path, Path] | None:
@@ -298,7 +322,12 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Collect ``MIDDLEWARED_X`` and ``MIDDLEWARED_PLUGIN__X``."""
-    lists = {"allowed_origins", "allowed_hosts", "trusted_proxies"}
+    lists = {
+        "allowed_clients",
+        "allowed_hosts",
+        "allowed_origins",
+        "trusted_proxies",
+    }
     found: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX):

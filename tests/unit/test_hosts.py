@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.access import Origin
+from middlewared.errors import SettingsError
+from middlewared.hosts import client_allowed, host_allowed, origin_allowed
 from middlewared.settings import Settings
 
 
@@ -98,3 +100,31 @@ def test_other_origins_are_not(origin: str, host: str | None) -> None:
     """A page of another site may not use its visitor's way in."""
     settings = make(allowed_origins=("https://ui.example",))
     assert not origin_allowed(origin, host, settings)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (Origin(address="192.0.2.7"), True),
+        (Origin(address="::ffff:192.0.2.7"), True),
+        (Origin(address="2001:db8::5"), True),
+        (Origin(address="127.0.0.1"), True),
+        (Origin(address="::1"), True),
+        (Origin(uid=1000), True),
+        (Origin(address="192.0.3.7"), False),
+        (Origin(address="2001:db9::5"), False),
+        (Origin(address="unknown"), False),
+    ],
+)
+def test_clients_come_from_allowed_networks(origin: Origin, allowed: bool) -> None:
+    """And from this machine, or nobody could mend a mistake."""
+    settings = make(allowed_clients=("192.0.2.0/24", "2001:db8::/32"))
+    assert client_allowed(origin, settings) is allowed
+    assert client_allowed(origin, make())
+
+
+@pytest.mark.parametrize("setting", ["allowed_clients", "trusted_proxies"])
+def test_what_is_no_network_is_named(setting: str) -> None:
+    """When the settings are read."""
+    with pytest.raises(SettingsError, match=f"{setting} has 'x.example'"):
+        make(**{setting: ("10.0.0.1", "x.example")})
