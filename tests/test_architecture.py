@@ -256,6 +256,12 @@ TOGETHER = {
         "middlewared_dialects.infolink.routes",
         "middlewared_jobs.resultsets",
     ),
+    # What keeps the house of the jobs.
+    "plugins/jobs/test_retention.py": (
+        "middlewared_jobs.jobfiles",
+        "middlewared_jobs.removal",
+    ),
+    "plugins/jobs/test_largeresult.py": ("middlewared_jobs.freespace",),
     # Child processes and what forks, feeds and ends them.
     "plugins/jobs/test_forkserver.py": (
         "middlewared_jobs.childprocess",

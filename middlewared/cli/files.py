@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from middlewared.client import Client, JobHandle
     from middlewared.client.files import Source
 
-__all__ = ["download", "upload"]
+__all__ = ["STREAM", "download", "output_file", "transfer_bar", "upload"]
 
 CHUNK = 1 << 16
 #: Stands for standard input and output.
@@ -132,7 +132,7 @@ def upload(
 
 
 @contextmanager
-def _output(name: str | None) -> Iterator[BinaryIO]:
+def output_file(name: str | None) -> Iterator[BinaryIO]:
     """Open what a download is written to; a file gets its name when it is complete."""
     if name is None or name == STREAM:
         if name is None and sys.stdout.isatty():
@@ -193,7 +193,10 @@ def download(
         filename = Path(output or method).name
         silent = quiet or target.as_json
         opened = client.download(method, *params, filename=filename, buffered=buffered)
-        with _output(output) as file, transfer_bar(method, None, quiet=silent) as moved:
+        with (
+            output_file(output) as file,
+            transfer_bar(method, None, quiet=silent) as moved,
+        ):
             async with opened as found:
                 async for data in found:
                     file.write(data)

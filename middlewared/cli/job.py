@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middlewared.cli.exits import Exit
+from middlewared.cli.files import STREAM, output_file, transfer_bar
 from middlewared.cli.follow import Follower, follow_options
 from middlewared.cli.output import (
     clock,
@@ -160,6 +161,35 @@ def logs(target: Target, job_id: int, *, follow: bool) -> None:
             write(part["data"], offset)
 
     target.run(body, reconnect=follow)
+
+
+@job.command("result", short_help="Write the result of a job to a file.")
+@click.argument("job_id", metavar="ID", type=int)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="File to write; standard output without it, or with -.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@connection_options()
+@click.pass_obj
+def result(target: Target, job_id: int, *, output: str | None, quiet: bool) -> None:
+    """Write what job ID returned, as JSON, however large it is."""
+
+    async def body(client: "Client") -> None:
+        words, silent = f"job {job_id}", quiet or target.as_json
+        with (
+            output_file(output or STREAM) as file,
+            transfer_bar(words, None, quiet=silent) as moved,
+        ):
+            async with client.download_result(job_id) as found:
+                async for data in found:
+                    file.write(data)
+                    moved(found.received)
+
+    target.run(body)
 
 
 @job.command("abort", short_help="Stop a job.")

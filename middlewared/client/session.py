@@ -355,6 +355,25 @@ class Client:
         finally:
             await download.aclose()
 
+    @asynccontextmanager
+    async def download_result(self, job_id: int) -> AsyncIterator[Download]:
+        """Download what a job returned, as JSON, for the length of a ``with`` block.
+
+        That is the way to a result that is too large for an answer.
+
+        Args:
+            job_id: id of a job that succeeded.
+
+        Raises:
+            RemoteError: there is no such job, or no such result.
+        """
+        target = await self.call("job.result", job_id)
+        download = Download(self._web, target, self.attach(job_id), buffered=False)
+        try:
+            yield download
+        finally:
+            await download.aclose()
+
     # Subscriptions
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from middlewared import CallError, Context, Date
 from middlewared.clock import Clock
@@ -22,10 +23,10 @@ from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.exits import exit_of
 from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import log_size
+from middlewared_jobs.largeresult import keep_large
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.outcome import (
-    EncodedResult,
     ServerStopped,
     WorkerLost,
     encode_result,
@@ -205,7 +206,7 @@ class Attempts:
         if not run.job.aborted:
             ended = await run_body(run, self._threads, self._settings.max_log)
         try:
-            self._end(run, attempt, ended)
+            self._end(run, attempt, await self._encoded(run, ended))
         except Exception as exc:
             # A result or an error that breaks its recording: never left RUNNING.
             logger.exception("the end of job %d could not be recorded", run.id)
@@ -220,7 +221,7 @@ class Attempts:
 
     # From running to the end, or to the next attempt.
 
-    def _end(self, run: Run, attempt: int, ended: Ended) -> None:
+    def _end(self, run: Run, attempt: int, ended: Delivered | Failed | Aborted) -> None:
         """Record how a body ended; the rest follows the commit."""
         self._deadlines.end(run)
         self._processes.release(run)
@@ -229,8 +230,8 @@ class Attempts:
             return  # it was ended without its body, by a stop that could not wait
         take_notes(run, self._settings)
         end_pause(run)
-        if isinstance(ended, (Succeeded, Delivered)):
-            result = self._encode(run, ended)
+        if isinstance(ended, Delivered):
+            result = ended.result
             run.clear = result.clear
             exit_ = exit_of(record, run.spec.counts, run.exit)
             record_success(record, result, exit_, self._clock.time_ms())
@@ -245,10 +246,17 @@ class Attempts:
         else:
             self.fail(run, error)
 
-    def _encode(self, run: Run, ended: Succeeded | Delivered) -> EncodedResult:
-        if isinstance(ended, Delivered):
-            return ended.result
-        return encode_result(ended.value, run.method.results, self._settings.max_result)
+    async def _encoded(self, run: Run, ended: Ended) -> Delivered | Failed | Aborted:
+        """Encode what a body returned; a large result is in its file afterwards."""
+        if not isinstance(ended, Succeeded):
+            return ended
+        results, limit = run.method.results, self._settings.max_result
+        result = encode_result(ended.value, results, limit)
+        if result.large is not None:
+            path, reserve = self._files.result(run.id), self._settings.disk_reserve
+            keep = partial(keep_large, result, path, reserve)
+            result = await anyio.to_thread.run_sync(keep)
+        return Delivered(result)
 
     def _error_of(self, run: Run, ended: Aborted | Failed) -> BaseException | None:
         """Say what failed a body that did not return; None when it was aborted."""
@@ -345,8 +353,7 @@ class Attempts:
             record = run.record
             gone = Removal(record.id, record.owner, record.method)
             self._announcer.announce_forgotten([gone])
-            if run.record.logs_path is not None:
-                await anyio.Path(run.record.logs_path).unlink(missing_ok=True)
+            await anyio.to_thread.run_sync(self._files.remove, [run.id])
 
         self._tasks.start(forget(), name=f"forget job {run.id}")
 

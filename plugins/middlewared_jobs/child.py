@@ -31,7 +31,9 @@ from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.declared import spec_of
 from middlewared_jobs.dying import set_name
+from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import JobLog, make_silent
+from middlewared_jobs.largeresult import keep_large
 from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.outcome import EncodedResult, encode_result
 from middlewared_jobs.pausing import Gate
@@ -401,7 +403,9 @@ class Child:
             finally:
                 self._interruptible = False
                 self._close_job(place)
-            result = encode_result(value, method.results, limits.max_result)
+            found = encode_result(value, method.results, limits.max_result)
+            path = JobFiles(self._setup.settings.data_path).result(order.id)
+            result = keep_large(found, path, limits.disk_reserve)
         except BaseException as exc:  # noqa: BLE001 - a border: the outcome is recorded
             self._interruptible = False
             aborted = isinstance(exc, JobAborted) and self._asked

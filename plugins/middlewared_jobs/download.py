@@ -1,4 +1,6 @@
-"""``/_download/ID?auth_token=T``: the log or the output of a job over HTTP."""
+"""``/_download/ID?auth_token=T``: log, result or output of a job over HTTP."""
+
+from pathlib import Path
 
 import anyio
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from middlewared_jobs.delivery import attachment, guard_send, refuse
 from middlewared_jobs.downloads import Downloads
 from middlewared_jobs.jobs import Jobs
 
-__all__ = ["ROUTE", "GuardedFile", "LogDownload"]
+__all__ = ["ROUTE", "GuardedFile", "KeptFile", "KeptResult"]
 
 
 class GuardedFile(FileResponse):
@@ -35,25 +37,57 @@ class GuardedFile(FileResponse):
         await super().__call__(scope, receive, guarded)
 
 
-class LogDownload:
-    """The log of a job as a file, once."""
+class KeptFile:
+    """A file of a job, its log or a large result, once.
+
+    Args:
+        job: the job.
+        path: the file.
+        filename: what the client shall call it.
+        stall: seconds that the client may take nothing.
+        removed: what to answer when it is not there any more.
+    """
 
     again = False
 
-    def __init__(self, job: int, path: str, filename: str, stall: float) -> None:
+    def __init__(
+        self, job: int, path: Path, filename: str, *, stall: float, removed: str
+    ) -> None:
         self.job = job
         self._path = path
         self._filename = filename
         self._stall = stall
+        self._removed = removed
 
     async def answer(self, request: Request) -> Response:
-        """Send the log as it is now."""
+        """Send the file as it is now."""
         if not await anyio.Path(self._path).is_file():
-            return refuse(410, "Log file was removed")
-        return GuardedFile(self._path, attachment(self._filename), self._stall)
+            return refuse(410, self._removed)
+        return GuardedFile(str(self._path), attachment(self._filename), self._stall)
 
     def close(self) -> None:
-        """Leave the log where it is."""
+        """Leave the file where it is."""
+
+
+class KeptResult:
+    """The result of a job from its record, once."""
+
+    again = False
+
+    def __init__(self, job: int, filename: str) -> None:
+        self.job = job
+        self._filename = filename
+
+    async def answer(self, request: Request) -> Response:
+        """Send the result."""
+        services: Services = request.state.services
+        record = await services.get(Jobs).get(self.job)
+        if record is None:
+            return refuse(404, f"Job {self.job} does not exist")
+        return Response(bytes(record.result), headers=attachment(self._filename))
+
+    def close(self) -> None:
+        """Leave the record as it is."""
 
 
 async def download(request: Request) -> Response:

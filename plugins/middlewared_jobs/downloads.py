@@ -106,7 +106,7 @@ class Downloads:
         return ctx.path(f"/_download/{download.job}?auth_token={token}")
 
     def _make_room(self) -> None:
-        """Forget the oldest log on offer when there are too many; it stays a log."""
+        """Forget the oldest log or result on offer when there are too many."""
         if len(self._offers) >= MAX_OFFERS:
             for offer in list(self._offers.values()):
                 if not offer.output:

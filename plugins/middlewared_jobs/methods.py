@@ -1,5 +1,6 @@
 """The methods of ``core`` and ``job`` that are about jobs."""
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,17 @@ from middlewared_jobs.access import (
 )
 from middlewared_jobs.current_job import Job
 from middlewared_jobs.decorator import job
-from middlewared_jobs.download import LogDownload
+from middlewared_jobs.download import KeptFile, KeptResult
 from middlewared_jobs.downloads import ONCE_SECONDS, Downloads
+from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
-from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
+from middlewared_jobs.outcome import (
+    TOO_LARGE,
+    abort_error,
+    encoding_error,
+    rebuild_error,
+)
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import as_helper
@@ -101,6 +108,7 @@ def add_methods(plugin: Plugin) -> None:
     _add_queries(plugin)
     _add_control(plugin)
     _add_logs(plugin)
+    _add_result(plugin)
 
 
 def _add_queries(plugin: Plugin) -> None:
@@ -267,9 +275,14 @@ def _add_logs(plugin: Plugin) -> None:
         *buffered* is accepted for the reference clients; logs are files already.
         """
         record = await find_job(ctx, id)
-        path = str(log_path(record))
         stall = ctx.get(JobSettings).transfer_stall
-        log = LogDownload(id, path, filename, stall)
+        log = KeptFile(
+            id,
+            log_path(record),
+            filename,
+            stall=stall,
+            removed="Log file was removed",
+        )
         return ctx.get(Downloads).offer(log, ctx, seconds=ONCE_SECONDS, output=False)
 
     @plugin.method(
@@ -311,3 +324,57 @@ def _add_logs(plugin: Plugin) -> None:
         return LogChunk(
             data.decode(errors="replace"), offset + len(data), log_size(path), final
         )
+
+
+def _add_result(plugin: Plugin) -> None:
+    @plugin.method(
+        namespace="job",
+        authenticated=True,
+        read_only=True,
+        examples=[
+            Example("what job 4 returned", [4], "/_download/4?auth_token=4SvDxbm0...")
+        ],
+    )
+    async def result(
+        ctx: Context,
+        id: int,  # noqa: A002 - the wire's word
+        filename: str | None = None,
+    ) -> str:
+        """Return the path of a one-time download of what a job returned, as JSON.
+
+        That is the way to a result over ``max_result``, which is in no item; it works
+        for others, too. Secrets are redacted. The file is ``ID.json`` by default.
+        """
+        record = await find_job(ctx, id)
+        if record.state is not State.SUCCESS:
+            raise CallError(
+                f"Job {id} is {record.state}, only one that succeeded has a result"
+            )
+        kept = _kept_result(ctx, record, filename or f"{id}.json")
+        return ctx.get(Downloads).offer(kept, ctx, seconds=ONCE_SECONDS, output=False)
+
+
+def _kept_result(
+    ctx: Context, record: JobRecord, filename: str
+) -> KeptFile | KeptResult:
+    """Give the download of a result, from its file or from the record.
+
+    Raises:
+        CallError: ENOENT, it was not kept.
+        InternalError: it could not be encoded.
+    """
+    failure = record.result_encoding_error
+    if failure is None:
+        return KeptResult(record.id, filename)
+    if failure.type != TOO_LARGE:
+        raise encoding_error(record)
+    path = JobFiles(ctx.settings.data_path).result(record.id)
+    if not path.is_file():
+        raise CallError(f"Job {record.id}: {failure.repr}", errno.ENOENT)
+    return KeptFile(
+        record.id,
+        path,
+        filename,
+        stall=ctx.get(JobSettings).transfer_stall,
+        removed="The file of the result was removed",
+    )

@@ -23,6 +23,7 @@ from middlewared_jobs.states import State, check_move
 from middlewared_jobs.texts import sendable, sendable_repr
 
 __all__ = [
+    "TOO_LARGE",
     "EncodedResult",
     "JobFailed",
     "ServerStopped",
@@ -77,11 +78,13 @@ class EncodedResult(msgspec.Struct, frozen=True):
         shown: secrets redacted; None when it cannot be shown.
         clear: with its secrets.
         failure: why it cannot be shown.
+        large: what could be shown, secrets redacted, if it were not too large.
     """
 
     shown: bytes | None
     clear: bytes | None
     failure: EncodingFailure | None
+    large: bytes | None = None
 
 
 def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
@@ -100,7 +103,7 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
         return EncodedResult(None, None, failure)
     if len(clear) > limit:
         text = f"the result has {len(clear)} bytes, the limit max_result is {limit}"
-        return EncodedResult(None, None, EncodingFailure(TOO_LARGE, text))
+        return EncodedResult(None, None, EncodingFailure(TOO_LARGE, text), shown)
     return EncodedResult(shown, clear, None)
 
 

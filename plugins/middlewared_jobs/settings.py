@@ -55,9 +55,10 @@ class JobSettings(
         Seconds,
         Meta(description="Seconds after which an ignored abort is reported."),
     ] = 5.0
-    max_result: Annotated[Positive, Meta(description="Bytes of a result, encoded.")] = (
-        16 * 2**20
-    )
+    max_result: Annotated[
+        Positive,
+        Meta(description="Bytes of a result, encoded; a larger one becomes a file."),
+    ] = 16 * 2**20
     keep_days: Annotated[
         NotNegative,
         Meta(description="Days that ended jobs are kept with their logs; 0 for ever."),
@@ -115,7 +116,10 @@ class JobSettings(
     )
     disk_reserve: Annotated[
         Annotated[int, Meta(ge=0)],
-        Meta(description="Bytes of the disk that buffered downloads leave free."),
+        Meta(
+            description="Bytes of the disk that downloads and results in files "
+            "leave free."
+        ),
     ] = 2**30
     max_exception: Annotated[
         Positive, Meta(description="Characters kept of a traceback.")

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
+from middlewared_jobs.freespace import check_free
 from middlewared_jobs.outlet import Outlet
 
 __all__ = ["Spool"]
@@ -81,18 +82,10 @@ class Spool:
             )
         if size - self._looked_at >= LOOK_BYTES:
             self._looked_at = size
-            self._check_free()
+            check_free(self._file.fileno(), self._reserve, "downloads")
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._file.fileno(), rest) :]
-
-    def _check_free(self) -> None:
-        disk = os.fstatvfs(self._file.fileno())
-        if disk.f_bavail * disk.f_frsize < self._reserve:
-            raise OSError(
-                errno.ENOSPC,
-                f"the disk for downloads has less than {self._reserve} bytes free",
-            )
 
     def _tell(self) -> None:
         self._grown.set()
