@@ -41,6 +41,7 @@ def page(
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
+        '<link rel="icon" href="data:,">',
         refresh if live else "",
         f"<title>{html.escape(title)}</title>",
         f"<h1>{html.escape(title)}</h1>",

@@ -137,7 +137,10 @@ def _answering(resource: Resource) -> Callable[[Request], Awaitable[Response]]:
         asked = Asked(request, fields)
         try:
             if request.method == "POST":
-                asked = Asked(request, fields | read_form(await read_body(request)))
+                form = read_form(await read_body(request))
+                # What a person left empty on a page takes nothing from the query.
+                given = {name: value for name, value in form.items() if value}
+                asked = Asked(request, fields | given)
             asked.check_format()
             found = await resource(asked)
         except (DialectError, RpcError) as exc:
@@ -176,6 +179,8 @@ def _rendered(asked: Asked, answer: Answer) -> Response:
             action=answer.action,
             live=answer.live,
         )
+        # Without a referrer, browsers send forms with the origin "null".
+        headers["Referrer-Policy"] = "same-origin"
         return Response(shown, media_type="text/html", headers=headers)
     if asked.format == "pjson":
         pretty = msgspec.json.format(encoded, indent=1)

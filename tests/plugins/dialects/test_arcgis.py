@@ -244,6 +244,7 @@ async def test_pages_lead_to_each_other(world: World, http: httpx.AsyncClient) -
     """From the login to a running job, by what the pages say; nothing is unescaped."""
     login = await http.get("/arcgis/rest/jobs")
     assert 'type="password"' in login.text
+    assert login.headers["referrer-policy"] == "same-origin"
     form = {"username": "ann", "password": "pw", "f": "html"}
     answer = await http.post("/arcgis/rest/generateToken", data=form)
     assert answer.status_code == 303
@@ -266,6 +267,11 @@ async def test_pages_lead_to_each_other(world: World, http: httpx.AsyncClient) -
     assert "<b>" not in page.text
     form_page = await http.get("/arcgis/rest/services/hold", params={"token": token})
     assert 'name="count"' in form_page.text
+    world.stage.open("again")
+    filled = {"name": "again", "count": "", "token": "", "f": "html"}
+    path = f"/arcgis/rest/services/hold?token={token}"
+    done = await http.post(path, data=filled)
+    assert "success" in done.text
 
 
 async def test_tokens_in_headers(http: httpx.AsyncClient, ann: Client) -> None:

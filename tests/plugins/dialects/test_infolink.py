@@ -1,6 +1,7 @@
 """The InfoLink dialect over HTTP, with the sample of its documentation."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -318,3 +319,20 @@ async def test_partial_success_is_completed_with_error(ann: Client) -> None:
     assert answer["result"]["status"] == "completedWithError"
     assert answer["result"]["results"][0]["result"]["records"] == [{"value": 2}]
     assert (await ann.get("getJobStatus", jobId=job_id))["status"] == "error"
+
+
+async def test_jobs_outlive_who_waits_for_them(world: World, ann: Client) -> None:
+    """A synchronous request whose client goes away leaves its job running."""
+    operation = {"opName": "Hold", "opParams": {"name": "gate"}}
+    with anyio.move_on_after(20) as waiting:
+        async with anyio.create_task_group() as group:
+            execute = functools.partial(
+                ann.execute, operation, isAsync=False, jobId="left"
+            )
+            group.start_soon(execute)
+            await world.stage["gate"].wait_entered()
+            group.cancel_scope.cancel()
+    assert not waiting.cancelled_caught
+    await ann.until("left", "running")
+    world.stage.open("gate")
+    await ann.until("left", "completed")

@@ -11,7 +11,9 @@ from jobs_stage import USERS, Stage, World, running_world
 
 from middlewared import Plugin
 from middlewared_demo import plugin as demo
+from middlewared_dialects.problems import DialectError, Problem
 from middlewared_dialects.spelling import read_webex_id, webex_id
+from middlewared_dialects.webex.refusals import refusal
 from middlewared_jobs import Job, job
 
 MOVES = "/v1/telephony/config/jobs/person/moveLocation"
@@ -313,3 +315,20 @@ async def test_credentials_are_asked_for(world: World, http: httpx.AsyncClient) 
         assert (await bare.get(path, headers=eve)).status_code == 404
     text = await http.post(MOVES, content="{}", headers={"Content-Type": "text/plain"})
     assert text.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("exc", "stopping", "status"),
+    [
+        (DialectError(Problem.TOO_MANY, "x", retry_after=60), False, 429),
+        (DialectError(Problem.BUSY, "x"), True, 423),
+        (DialectError(Problem.BUSY, "x"), False, 409),
+    ],
+)
+def test_clients_are_asked_to_come_again(
+    exc: DialectError, stopping: bool, status: int
+) -> None:
+    """After too many attempts, and while the server stops, with the seconds."""
+    answer = refusal(exc, None, stopping=stopping)
+    assert answer.status_code == status
+    assert ("retry-after" in answer.headers) is (status != 409)
