@@ -82,12 +82,13 @@ class _Arrival:
             return
         origin = self.proxies.origin(peer, headers.getlist)
         scope["state"]["origin"] = origin
-        if origin is not peer:
+        if origin.address != peer.address:
             scope["client"] = (origin.address, 0)
-            scope["scheme"] = "https" if origin.secure else "http"
+        scheme = self.proxies.scheme(peer, headers.getlist)
+        scope["scheme"] = scheme or scope["scheme"]
         scope["root_path"] = self.base
         scope["path"] = with_base(scope["path"], self.base)
-        scope["raw_path"] = scope["path"].encode()
+        scope["raw_path"] = with_base(scope["raw_path"].decode(), self.base).encode()
         await self.app(scope, receive, send)
 
 

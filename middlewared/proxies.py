@@ -38,6 +38,14 @@ def _hop(text: str) -> str | None:
         return None
 
 
+def _schemes(headers: Headers) -> list[str]:
+    return [s.strip() for text in headers(SCHEME) for s in text.lower().split(",")]
+
+
+def _all_https(schemes: list[str]) -> bool:
+    return bool(schemes) and all(scheme == "https" for scheme in schemes)
+
+
 class Proxies:
     """The proxies that are trusted."""
 
@@ -70,7 +78,7 @@ class Proxies:
         if peer.address is None or not self.trusts(peer.address):
             return peer
         chain = [hop for text in headers(FOR) for hop in text.split(",")]
-        schemes = [s for text in headers(SCHEME) for s in text.lower().split(",")]
+        schemes = _schemes(headers)
         users = headers(self._user_header) if self._user_header else ()
         # Two of them: the proxy has left standing what its client sent.
         user = users[0].strip() if len(users) == 1 else ""
@@ -78,14 +86,22 @@ class Proxies:
         if not chain and not schemes:
             return origin
         client = self._client(peer.address, chain)
-        https = bool(schemes) and all(scheme.strip() == "https" for scheme in schemes)
         return replace(
             origin,
             address=client or peer.address,
-            secure=https or (client is not None and is_loopback(client)),
+            secure=_all_https(schemes) or (client is not None and is_loopback(client)),
             # The client has seen the proxy's certificate, not ours.
             channel_binding=None,
         )
+
+    def scheme(self, peer: Origin, headers: Headers) -> str | None:
+        """Say which scheme a trusted proxy was asked with, None when it does not."""
+        if peer.address is None or not self.trusts(peer.address):
+            return None
+        schemes = _schemes(headers)
+        if not schemes:
+            return None
+        return "https" if _all_https(schemes) else "http"
 
     def _client(self, peer: str, chain: list[str]) -> str | None:
         """Go back from proxy to proxy, as far as each one is trusted.

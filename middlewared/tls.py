@@ -140,6 +140,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _new_context() -> _Context:
     context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
 

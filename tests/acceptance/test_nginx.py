@@ -79,6 +79,26 @@ async def test_log_is_downloaded_by_its_link(
     assert len(answer.text.splitlines()) == 3
 
 
+async def test_files_go_both_ways(client: Client) -> None:
+    """Larger than what nginx takes by default, and not buffered on the way."""
+    size = 3_000_000
+    job = await client.upload("demo.count_upload", files=[("zeros", bytes(size))])
+    assert (await job)[0]["bytes"] == size
+    async with client.download("demo.stream", size) as download:
+        received = [len(data) async for data in download]
+    assert sum(received) == size
+
+
+async def test_calls_over_http_and_waits_for_a_job(http: httpx.AsyncClient) -> None:
+    """With a password, which nginx passes on over plain HTTP on this machine."""
+    answer = await http.post(
+        "/api/current?wait=1",
+        json={"jsonrpc": "2.0", "method": "demo.noop", "params": ["x"], "id": 1},
+        auth=("admin", ADMIN_PASSWORD),
+    )
+    assert answer.json() == {"jsonrpc": "2.0", "result": "x", "id": 1}
+
+
 async def test_page_and_its_redirects_stay_under_the_base_path(
     http: httpx.AsyncClient, nginx: Nginx
 ) -> None:

@@ -90,6 +90,15 @@ async def test_routes_see_the_client_too(server: WireServer, path: str) -> None:
         answer = await http.ask(path, X_Forwarded_For=CLIENT, Host="jobs.example")
         url = "http://jobs.example/tools/jobs/wire/whence"
         assert answer.text == f"['{CLIENT}', False, None] {CLIENT} {url}"
+        # Who is at the proxy itself came with what it says, and is secure all the same.
+        near: dict[str, Any] = {
+            "X-Forwarded-For": "127.0.0.1",
+            "X-Forwarded-Proto": "http",
+        }
+        answer = await http.ask(path, **near, Host="jobs.example")
+        assert answer.text == f"['127.0.0.1', True, None] 127.0.0.1 {url}"
+        answer = await http.ask(path, Host="jobs.example")
+        assert answer.text == f"['127.0.0.1', True, None] 127.0.0.1 {url}"
 
 
 async def test_strangers_are_not_believed(strict: WireServer) -> None:

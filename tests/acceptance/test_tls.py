@@ -1,5 +1,6 @@
 """The real program on a TLS port: used, told to reload, stopped."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_pair
 from server_process import ADMIN_PASSWORD, CONFIG, ServerProcess
+from websockets.asyncio.client import connect as dial
 
 from middlewared.client import CannotConnect, connect
 
@@ -56,6 +58,18 @@ async def test_hangup_reloads_the_certificate_and_drops_nobody(
         await job.abort()
         assert (await job.wait_ended())["state"] == "ABORTED"
     assert server.stop() == 0
+
+
+async def test_stop_is_told_over_tls(server: ServerProcess, pair: Pair) -> None:
+    """The close frame leaves before the connection does."""
+    async with dial(server.ws_url, ssl=pair.trust(), proxy=None) as socket:
+        await socket.send('{"jsonrpc":"2.0","method":"core.ping","id":1}')
+        assert await socket.recv() == '{"jsonrpc":"2.0","result":"pong","id":1}'
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        await socket.wait_closed()
+        assert socket.close_code == 1012
+    assert await asyncio.to_thread(server.process.wait, PATIENCE) == 0
 
 
 def test_command_line_works_over_tls(server: ServerProcess) -> None:

@@ -14,8 +14,9 @@ import pytest
 from certificates import Pair, make_pair
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from websockets.asyncio.client import connect as dial_wss
 from wire_client import WireClient, open_socket
-from wire_server import wire_server
+from wire_server import COLLECTION, wire_server
 
 from middlewared.client import connect
 from middlewared.errors import SettingsError, StartError
@@ -163,6 +164,34 @@ async def test_hsts_may_be_left_out(pair: Pair) -> None:
         async with httpx.AsyncClient(verify=pair.trust()) as http:
             answer = await http.get(f"{server.url}/healthz")
         assert "Strict-Transport-Security" not in answer.headers
+
+
+async def test_client_that_never_reads_is_dropped(pair: Pair) -> None:
+    """Over TLS as without: what waits for it is bounded, and so is the time."""
+    async with wire_server(send_stall=0.2, **pair.settings) as server:
+        call = server.running.context.call
+        await call("user.create", {"username": "ann", "roles": ["FULL_ADMIN"]})
+        key = await call("api_key.create", {"username": "ann", "name": "wire"})
+        url = server.running.ws_url
+        async with dial_wss(
+            url, ssl=pair.trust(), proxy=None, max_queue=1, ping_interval=None
+        ) as socket:
+            for method, param in (
+                ("auth.login_with_api_key", key["key"]),
+                ("core.subscribe", COLLECTION),
+            ):
+                await socket.send(
+                    f'{{"jsonrpc":"2.0","method":"{method}","params":["{param}"],"id":1}}'
+                )
+                assert "result" in str(await socket.recv())
+            (connection,) = server.connections
+            for number in range(16):
+                server.publish(number, "large", size=2**20)
+            assert connection.backlog > 2**20
+            with anyio.fail_after(PATIENCE):
+                while server.connections:  # noqa: ASYNC110 - the server tells nobody
+                    await anyio.sleep(0.01)
+            assert connection.backlog == 0
 
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
