@@ -1,11 +1,12 @@
 """The one list of what can go wrong with a request; each dialect has words for it."""
 
 import errno
+from collections.abc import Mapping
 from enum import Enum
 
 from middlewared import CallError, ValidationError, ValidationErrors
 
-__all__ = ["DialectError", "Problem", "problem_of", "sentence_of"]
+__all__ = ["STATUS", "DialectError", "Problem", "problem_of", "sentence_of"]
 
 
 class Problem(Enum):
@@ -27,6 +28,22 @@ class Problem(Enum):
     CONFLICT = "conflict"
     TOO_MANY = "too_many"
     INTERNAL = "internal"
+
+
+#: The one table of statuses; what a dialect says otherwise stands in its own module.
+STATUS: Mapping[Problem, int] = {
+    Problem.UNAUTHENTICATED: 401,
+    Problem.FORBIDDEN: 403,
+    Problem.NOT_FOUND: 404,
+    Problem.BUSY: 409,
+    Problem.CONFLICT: 409,
+    Problem.NOT_FINISHED: 409,
+    Problem.NO_RESTART: 409,
+    Problem.NOT_RESTARTABLE: 409,
+    Problem.INVALID: 400,
+    Problem.TOO_MANY: 429,
+    Problem.INTERNAL: 500,
+}
 
 
 class DialectError(Exception):

@@ -26,6 +26,7 @@ from middlewared_dialects.bodies import read_body, read_form
 from middlewared_dialects.entrance import entered, make_token, prove_client, prove_user
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.problems import (
+    STATUS,
     DialectError,
     Problem,
     problem_of,
@@ -45,19 +46,6 @@ MAX_LISTED = 10_000
 
 _API_KEY = re.compile(r"\d+-[A-Za-z0-9]+")
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,100}")
-_CODES = {
-    Problem.UNAUTHENTICATED: 498,
-    Problem.FORBIDDEN: 403,
-    Problem.NOT_FOUND: 404,
-    Problem.BUSY: 409,
-    Problem.CONFLICT: 409,
-    Problem.NOT_FINISHED: 409,
-    Problem.NO_RESTART: 409,
-    Problem.NOT_RESTARTABLE: 409,
-    Problem.INVALID: 400,
-    Problem.TOO_MANY: 429,
-    Problem.INTERNAL: 500,
-}
 #: Fields of a request that are no params of an operation.
 _CONTROL = frozenset({"f", "token", "async", "callback"})
 
@@ -152,7 +140,7 @@ def _answering(resource: Resource) -> Callable[[Request], Awaitable[Response]]:
 
 def _refusal(asked: Asked, exc: Exception) -> Answer:
     problem, text = problem_of(exc), sentence_of(exc)
-    code = _CODES[problem]
+    code = STATUS[problem]
     if problem is Problem.UNAUTHENTICATED:
         sent = asked.fields.get("token") or asked.request.headers.get("Authorization")
         code, text = (498, "Invalid token.") if sent else (499, "Token required.")

@@ -1,7 +1,7 @@
 """The faults of the OCAPI dialect: types, arguments and statuses."""
 
 from middlewared_dialects.ocapi.documents import VERSION, Document
-from middlewared_dialects.problems import Problem, problem_of, sentence_of
+from middlewared_dialects.problems import STATUS, Problem, problem_of, sentence_of
 
 __all__ = [
     "Fault",
@@ -78,12 +78,12 @@ def job_fault(exc: Exception, job_id: str, *, full: bool) -> Fault:
             return fault_of(exc)
 
 
-_FAULTS = {
-    Problem.UNAUTHENTICATED: (401, "InvalidAccessTokenException"),
-    Problem.FORBIDDEN: (403, "ClientAccessForbiddenException"),
-    Problem.NOT_FOUND: (404, "NotFoundException"),
-    Problem.INVALID: (400, "BodyDecodingException"),
-    Problem.TOO_MANY: (429, "TooManyRequestsException"),
+_TYPES = {
+    Problem.UNAUTHENTICATED: "InvalidAccessTokenException",
+    Problem.FORBIDDEN: "ClientAccessForbiddenException",
+    Problem.NOT_FOUND: "NotFoundException",
+    Problem.INVALID: "BodyDecodingException",
+    Problem.TOO_MANY: "TooManyRequestsException",
 }
 
 
@@ -91,8 +91,11 @@ def fault_of(exc: Exception) -> Fault:
     """Give the fault of a refusal that is not about executing a job."""
     if isinstance(exc, Fault):
         return exc
-    status, kind = _FAULTS.get(problem_of(exc), (500, "InternalServerErrorException"))
-    return Fault(status, kind, sentence_of(exc))
+    problem = problem_of(exc)
+    kind = _TYPES.get(problem)
+    if kind is None:
+        return Fault(500, "InternalServerErrorException", sentence_of(exc))
+    return Fault(STATUS[problem], kind, sentence_of(exc))
 
 
 def fault_document(fault: Fault) -> Document:

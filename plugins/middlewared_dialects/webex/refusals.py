@@ -5,25 +5,18 @@ import uuid
 from starlette.responses import Response
 
 from middlewared.http import JsonResponse
-from middlewared_dialects.problems import DialectError, Problem, problem_of, sentence_of
+from middlewared_dialects.problems import (
+    STATUS,
+    DialectError,
+    Problem,
+    problem_of,
+    sentence_of,
+)
 from middlewared_dialects.webex.documents import Document
 from middlewared_dialects.webex.families import Family
 
 __all__ = ["MethodNotAllowed", "UnsupportedMedia", "refusal"]
 
-_STATUS = {
-    Problem.UNAUTHENTICATED: 401,
-    Problem.FORBIDDEN: 403,
-    Problem.NOT_FOUND: 404,
-    Problem.BUSY: 409,
-    Problem.CONFLICT: 409,
-    Problem.NOT_FINISHED: 409,
-    Problem.NO_RESTART: 409,
-    Problem.NOT_RESTARTABLE: 409,
-    Problem.INVALID: 400,
-    Problem.TOO_MANY: 429,
-    Problem.INTERNAL: 500,
-}
 #: Code of a wrong body, as moveLocation and manageNumbers number it.
 BAD_BODY = 1026016
 BAD_BODY_TEXT = "BATCH-1017017"
@@ -52,7 +45,7 @@ def _status(exc: Exception) -> int:
         case UnsupportedMedia():
             return 415
         case _:
-            return _STATUS[problem_of(exc)]
+            return STATUS[problem_of(exc)]
 
 
 def refusal(exc: Exception, family: Family | None, *, stopping: bool) -> Response:
