@@ -8,9 +8,10 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from middlewared.errors import SettingsError
 from middlewared.layers import surround
 from middlewared.post import post
 from middlewared.proxies import Proxies
@@ -73,8 +74,12 @@ async def upgrade_required(request: Request) -> Response:
 
 
 def build_http(registry: Registry, settings: Settings, proxies: Proxies) -> ASGIApp:
-    """Compose the HTTP application from the kernel's routes and the plugins'."""
-    routes = [
+    """Compose the HTTP application from the kernel's routes and the plugins'.
+
+    Raises:
+        SettingsError: ``base_path`` is a path of one of them.
+    """
+    routes: list[BaseRoute] = [
         Route("/healthz", healthz),
         Route("/api/versions", versions),
         Route("/api/boot_id", boot_id),
@@ -82,4 +87,20 @@ def build_http(registry: Registry, settings: Settings, proxies: Proxies) -> ASGI
         *(Route(path, post, methods=["POST"]) for path in SOCKET_PATHS),
         *(route for plugin in registry.plugins for route in plugin.routes),
     ]
+    _check_base(routes, settings.base_path)
     return surround(Starlette(routes=routes), settings, proxies)
+
+
+def _check_base(routes: list[BaseRoute], base: str) -> None:
+    """Refuse a base path that is one of our own: which form a path has must be clear.
+
+    Raises:
+        SettingsError: it is; names both.
+    """
+    for route in routes:
+        path: str = getattr(route, "path", "")
+        if base and f"{path}/".startswith(f"{base}/"):
+            raise SettingsError(
+                f"base_path is {base!r}, but {path} is a path of the server itself; "
+                "choose another"
+            )

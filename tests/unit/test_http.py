@@ -12,6 +12,7 @@ from wire_http import HttpClient, http_client
 
 from middlewared import Plugin
 from middlewared.context import Services
+from middlewared.errors import SettingsError
 from middlewared.http import JsonResponse
 from middlewared.settings import Settings
 from middlewared.testing import RunningServer, running_server
@@ -107,3 +108,13 @@ async def test_boot_id_is_that_of_the_machine(
     answers = [(await http.ask("/api/boot_id")).text for _ in range(2)]
     assert answers[0] == answers[1]
     assert len(answers[0]) == len(answer.text)
+
+
+@pytest.mark.parametrize("base", ["/api", "/ui", "/healthz", "/wire", "/_download"])
+async def test_base_path_is_none_of_the_servers_own(base: str) -> None:
+    """Else nobody could tell whether a path has it already."""
+    with pytest.raises(SettingsError, match=f"base_path is '{base}', but {base}"):
+        async with running_server(wire, base_path=base):
+            pass
+    async with running_server(wire, base_path=f"{base}x"):
+        pass
