@@ -21,6 +21,9 @@ SCHEME = "x-forwarded-proto"
 #: What only a proxy sends.
 _SIGNS = (FOR, SCHEME, "x-forwarded-host", "x-real-ip", "forwarded")
 
+#: Proxies in a row; a client can claim any number of them, and each costs a look.
+MAX_HOPS = 32
+
 #: All values of a header, by its name in lower case.
 Headers = Callable[[str], Sequence[str]]
 
@@ -77,14 +80,15 @@ class Proxies:
         """
         if peer.address is None or not self.trusts(peer.address):
             return peer
-        chain = [hop for text in headers(FOR) for hop in text.split(",")]
+        named = headers(FOR)
         schemes = _schemes(headers)
         users = headers(self._user_header) if self._user_header else ()
         # Two of them: the proxy has left standing what its client sent.
         user = users[0].strip() if len(users) == 1 else ""
         origin = replace(peer, remote_user=user or None)
-        if not chain and not schemes:
+        if not named and not schemes:
             return origin
+        chain = ",".join(named).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
         client = self._client(peer.address, chain)
         return replace(
             origin,

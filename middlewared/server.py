@@ -31,7 +31,7 @@ from middlewared.context import Services
 from middlewared.datadir import note_socket
 from middlewared.errors import CallError, PortInUse, SettingsError, StartError
 from middlewared.figures import Traffic
-from middlewared.hosts import host_allowed, origin_allowed
+from middlewared.hosts import client_allowed, host_allowed, origin_allowed
 from middlewared.peers import peer_credentials
 from middlewared.proxies import UNIX_SOCKET_PROXIED, Proxies
 from middlewared.quotas import Quotas
@@ -224,7 +224,7 @@ class Server:
         peer = peer_credentials(origin, self._services.get(Clock))  # type: ignore[type-abstract]  # by protocol
         if peer is not None:
             session.login(peer)
-        elif origin.remote_user is not None:
+        elif origin.remote_user is not None and client_allowed(origin, self.settings):
             self._believe_proxy(session)
         return session
 

@@ -53,7 +53,10 @@ async def twice(job: Job, value: int) -> int:
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[WireServer]:
     async with wire_server(
-        wire, max_message=100_000, allowed_origins=("https://ui.example",)
+        wire,
+        max_message=100_000,
+        allowed_origins=("https://ui.example",),
+        tables={"auth": {"failure_delay": 0.01}},
     ) as running:
         yield running
 

@@ -92,6 +92,13 @@ def test_https_all_the_way_is_secure(
     assert proxies.origin(near, said).secure is secure
 
 
+def test_claimed_proxies_are_looked_at_so_far() -> None:
+    """Each costs time, and a client may claim thousands."""
+    chain = ",".join([CLIENT, *["10.0.0.9"] * 10_000])
+    found = make("10.0.0.0/8").origin(PROXY, headers(x_forwarded_for=chain))
+    assert found.address == "10.0.0.9"
+
+
 def test_proxy_that_forwards_nothing_is_itself_the_client() -> None:
     """A check of its own, or a program on the same machine."""
     assert make("10.0.0.1").origin(PROXY, headers()) == PROXY
