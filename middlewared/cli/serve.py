@@ -1,5 +1,6 @@
 """``middlewared serve``: settings from the flags, then the kernel."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def serve(config: Path | None, **flags: str | bool | None) -> None:
     Settings come from flags, MIDDLEWARED_* variables and the settings file, in this
     order. Stopping gives running jobs some time to end; a second Ctrl-C gives none.
     """
+    # Until the server takes the signal over, Ctrl-C ends the process at once: raised as
+    # an exception between imports it may be swallowed.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     from middlewared.app import run  # noqa: PLC0415 - lazy
     from middlewared.cli.exits import Exit  # noqa: PLC0415 - lazy
     from middlewared.errors import MiddlewareError  # noqa: PLC0415 - lazy

@@ -1,5 +1,6 @@
 """``python -m middlewared_demo``: a server that runs three real jobs on real files."""
 
+import signal
 import sys
 import sysconfig
 from pathlib import Path
@@ -85,6 +86,8 @@ def _run(listen: str | None) -> int:
 
 def main() -> int:
     """Run the demo until Ctrl-C; on another port when the usual one is taken."""
+    # Until the server takes the signal over, Ctrl-C ends the process at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         try:
             return _run(None)

@@ -202,8 +202,12 @@ async def disk_usage(job: Job, path: str) -> list[Usage]:
     job.set_progress(description="measuring", indeterminate=True)
     found: list[Usage] = []
     command = ["du", "-k", "--max-depth=1", "--", str(root)]
+    # In a session of its own, Ctrl-C in the server's terminal does not reach it.
     async with await anyio.open_process(
-        command, stderr=job.logs_fd, stdin=subprocess.DEVNULL
+        command,
+        stderr=job.logs_fd,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe by default
         rest = ""
