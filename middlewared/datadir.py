@@ -9,7 +9,7 @@ from pathlib import Path
 from middlewared.errors import StartError
 from middlewared.settings import SOCKET
 
-__all__ = ["locked_data_dir", "note_socket", "served_at"]
+__all__ = ["LOCK", "locked_data_dir", "note_socket", "served_at"]
 
 #: Locked while a server runs, and says where its unix socket is if that was moved.
 LOCK = "lock"

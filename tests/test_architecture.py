@@ -34,6 +34,10 @@ TOGETHER = {
         "middlewared.cli.watch",
     ),
     "acceptance/test_files.py": ("middlewared.cli.files",),
+    "acceptance/test_backup.py": (
+        "middlewared.cli.backup",
+        "middlewared_core._backup",
+    ),
     "acceptance/test_startup.py": ("middlewared.cli.serve",),
     "unit/test_dispatch.py": ("middlewared.batch",),
     "unit/test_cli_accounts.py": (

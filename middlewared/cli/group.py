@@ -96,6 +96,8 @@ class Program(LazyGroup):
         "privilege": "middlewared.cli.privileges:privilege",
         "session": "middlewared.cli.sessions:session",
         "audit": "middlewared.cli.audit:audit",
+        "backup": "middlewared.cli.backup:backup",
+        "restore": "middlewared.cli.backup:restore",
         "completion": "middlewared.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
