@@ -217,6 +217,8 @@ TOGETHER = {
         "middlewared_dialects.openapi",
         "middlewared_dialects.webex.description",
     ),
+    # What both ways of waiting for a job in the server share.
+    "plugins/jobs/test_wrapping.py": ("middlewared_jobs.succeeding",),
     # What every dialect stands on.
     "plugins/dialects/test_gateway.py": (
         "middlewared_dialects.bodies",

@@ -28,8 +28,6 @@ PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md"
 
 #: Variables of the command line and of what jobs start, which are no settings.
 OTHER_VARIABLES = {"URL", "USER", "PASSWORD", "API_KEY", "TOKEN", "CHILD_OF", "JOB_ID"}
-#: Names of the reference protocol that pages say are not served.
-NOT_SERVED = {"core.bulk"}
 
 #: What the body of a job may use.
 JOB_NAMES = {n for n in dir(Job) if n[0] != "_"} | {
@@ -173,7 +171,7 @@ def test_names_in_the_text_exist(page: Path) -> None:
     spaces = "|".join(sorted({name.partition(".")[0] for name in METHODS}))
     named = set(re.findall(rf"[`\"]((?:{spaces})\.[a-z_]+)[`\"(:]", text))
     tables = {f"{p.name}.{f}" for p in PLUGINS for f in _fields(p)}
-    known = METHODS.keys() | COLLECTIONS.keys() | SOURCES.keys() | tables | NOT_SERVED
+    known = METHODS.keys() | COLLECTIONS.keys() | SOURCES.keys() | tables
     of_jobs = {f"job.{name}" for name in (*JOB_NAMES, *dir(JobHandle), "item")}
     assert named - known - of_jobs == set()
     variables = set(re.findall(rf"\b{PREFIX}([A-Z_]+)\b", text))

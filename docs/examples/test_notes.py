@@ -77,6 +77,7 @@ async def test_jobs(tmp_path: Path) -> None:
         checked = client.job("notes.inspect")
         assert await checked == 1
         record = await client.call("job.get", checked.id)
+        assert await client.job("notes.inspect_twice", 1) is True
         sealed = client.job("notes.digest", "letmein")
         assert len(await sealed) == 64
         log = await client.call("job.read_log", sealed.id)

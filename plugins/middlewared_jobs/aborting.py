@@ -50,6 +50,8 @@ class Aborting:
             run.record.phase = Phase.ABORTING
         if run.scope is not None:
             run.scope.cancel()
+        for scope in run.waits:
+            scope.cancel()
         for child in run.offspring:
             child.ask()
         # Last: a body that waits for a pipe looks then whether it is asked to end.

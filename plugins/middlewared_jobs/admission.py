@@ -124,7 +124,7 @@ class Admission:
         self._ledger.write(run, saved)
 
     def _make_run(self, wish: Submission, spec: JobSpec, lock: str | None) -> Run:
-        arguments = ejson.encode(wish.values)
+        arguments = ejson.encode(self._tracker.show(spec, wish.values))
         number, mark = self._ids.take()
         if mark is not None:
             self._store.reserve_ids(mark, partial(self._reserved, mark))

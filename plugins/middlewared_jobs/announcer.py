@@ -202,6 +202,8 @@ class Announcer:
             return
         run.progress_at = self._loop.time()
         take_notes(run, self._settings)
+        for watcher in run.watchers:
+            watcher()
         self.publish(self.event(run, "changed", Importance.NEWEST))
         self._ledger.write(run, None)
 

@@ -152,6 +152,30 @@ class Attempts:
             else:
                 self.start(run)
 
+    def lend(self, parent: Run) -> bool:
+        """Let other jobs have the slot of one that only waits for them.
+
+        Returns:
+            Whether it has one; then `take_back` has to follow.
+        """
+        if parent not in self._roster.running:
+            return False
+        parent.lending += 1
+        if parent.lending == 1:
+            self._queue.lend(parent)
+            if parent.kind is Kind.THREAD:
+                self._threads.total_tokens += 1
+            self.start_next()
+        return True
+
+    def take_back(self, parent: Run) -> None:
+        """Undo one `lend`: it waits for one job less."""
+        parent.lending -= 1
+        if parent.lending == 0:
+            self._queue.take_back(parent)
+            if parent.kind is Kind.THREAD:
+                self._threads.total_tokens -= 1
+
     def _equipped(self, run: Run, exc: Exception | None) -> None:
         """Start a job that has its child; until then it waits, with lock and slot."""
         if self._roster.stopping:

@@ -14,6 +14,7 @@ from middlewared_jobs.adopted import release
 from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
 from middlewared_jobs.joblog import JobLog, cut_log, excerpt
+from middlewared_jobs.pipes import JobPipes
 from middlewared_jobs.run import Run
 from middlewared_jobs.scrubbing import scrub
 from middlewared_jobs.spec import Kind
@@ -67,7 +68,10 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter, max_log: int) -> En
     ended = await _run_logged(run, threads, max_log)
     if run.spec.secret and isinstance(ended, Failed):
         ended = Failed(scrub(ended.error, secret_texts(run.values)))
-    return ended if run.plumbing is None else await run.plumbing.settle(ended)
+    if run.plumbing is None:
+        return ended
+    run.job.pipes = JobPipes()  # else the job and its pipes hold each other
+    return await run.plumbing.settle(ended)
 
 
 async def _run_logged(run: Run, threads: anyio.CapacityLimiter, max_log: int) -> Ended:

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from middlewared import CallError, Context, Example, Plugin, ValidationError
+from middlewared import CallError, Context, Example, Plugin, ValidationError, ejson
 from middlewared.plugin import Method
 from middlewared.registry import Registry
 from middlewared.results import holds_secret
 from middlewared.session import ClientSession
 from middlewared_jobs.access import check_own, no_such_job
 from middlewared_jobs.current_job import JobContext
+from middlewared_jobs.declared import spec_of
 from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.methods import find_job
 from middlewared_jobs.notes import ItemError
@@ -117,7 +118,8 @@ def _values_again(
     names = method.params.names
     before = dict(zip(names, msgspec.json.decode(record.arguments), strict=False))
     for name, kind in zip(names, method.params.types, strict=True):
-        if name in before and name not in given and holds_secret(kind):
+        secret = holds_secret(kind) or _was_redacted(method, before.get(name))
+        if name in before and name not in given and secret:
             raise ValidationError(
                 name,
                 f"The secret of job {record.id} is not kept, give it again: "
@@ -125,6 +127,13 @@ def _values_again(
                 errno.ENOKEY,
             )
     return method.params.bind([], before | given)
+
+
+def _was_redacted(method: Method, value: Any) -> bool:
+    """Tell whether a value is shown without what was secret in it (`JobSpec.show`)."""
+    if spec_of(method).show is None:
+        return False
+    return ejson.REDACTED.encode() in msgspec.json.encode(value)
 
 
 async def _find_own(ctx: Context, number: int) -> JobRecord:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, BinaryIO, Literal
 
+import anyio.from_thread
+
 from middlewared import CallError, Context, Credentials, ejson
 from middlewared.context import Services
 from middlewared_jobs.joblog import SILENT, JobLog
@@ -73,6 +75,7 @@ class Job:
         self._log: JobLog | None = None
         self._adopter: Callable[[int, float | None], Awaitable[None]] = _refuse
         self._releaser: Callable[[], None] = _nothing
+        self._wrapper: Callable[[int], Awaitable[Any]] | None = None
         self._record = record
         self._notebook = notebook
         self._gate = Gate(notebook.set_paused)
@@ -179,6 +182,60 @@ class Job:
         may be used again from then on. Reads the process table.
         """
         self._releaser()
+
+    # Other jobs.
+
+    async def start(self, method: str, *params: Any) -> int:
+        """Start another job, a child of this one, and return its id.
+
+        It has the rights of this one, and is aborted with it.
+
+        Args:
+            method: full name of a job method.
+            params: plain values, as a client would send them.
+
+        Raises:
+            CallError: it is refused.
+        """
+        self._find_wrapper()
+        number: int = await self.context.call("job.submit", method, list(params))
+        return number
+
+    async def wrap(self, number: int) -> Any:
+        """Wait for another job with its progress shown as that of this one.
+
+        Safe to cancel: the other one goes on, unless it is a child of this one and this
+        one is aborted. Meanwhile it may have the slot of this one.
+
+        Args:
+            number: of the job, from `start` for example.
+
+        Returns:
+            Its result, as plain values.
+
+        Raises:
+            Exception: what the other one raised; CallError ECANCELED, it was aborted.
+            CallError: EPERM, it belongs to somebody else; EOPNOTSUPP, in a process job.
+        """
+        return await self._find_wrapper()(number)
+
+    def start_sync(self, method: str, *params: Any) -> int:
+        """Do what `start` does, in the thread of a plain ``def`` body."""
+        self._find_wrapper()
+        return anyio.from_thread.run(self.start, method, *params)
+
+    def wrap_sync(self, number: int) -> Any:
+        """Do what `wrap` does, in the thread of a plain ``def`` body."""
+        self._find_wrapper()
+        return anyio.from_thread.run(self.wrap, number)
+
+    def _find_wrapper(self) -> Callable[[int], Awaitable[Any]]:
+        if self._wrapper is None:
+            raise CallError(
+                "A process job cannot start or wrap jobs: they live in the server",
+                errno.EOPNOTSUPP,
+            )
+        return self._wrapper
 
     # The record.
 

@@ -10,6 +10,7 @@ from middlewared.registry import Registry
 from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared_auth import Accounts, Tokens
+from middlewared_jobs.bulk import add_bulk
 from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.downloads import Downloads
@@ -44,6 +45,7 @@ plugin.routes.append(ROUTE)
 plugin.routes.extend(UPLOAD)
 add_methods(plugin)
 add_download(plugin)
+add_bulk(plugin)
 add_control_methods(plugin)
 add_tail(plugin)
 

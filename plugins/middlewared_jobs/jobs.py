@@ -49,6 +49,7 @@ from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
 from middlewared_jobs.submission import Submission, submission_of
 from middlewared_jobs.tracking import Tracker
+from middlewared_jobs.wrapping import wrap
 
 __all__ = ["Jobs"]
 
@@ -99,7 +100,12 @@ class Jobs:
             settings,
         )
         self._tracker = Tracker(
-            context, clock, settings, self._announcer.noted, self._ledger.write
+            context,
+            clock,
+            settings,
+            self._announcer.noted,
+            self._ledger.write,
+            partial(wrap, self),
         )
         self._processes = Processes(context, settings)
         queue = LockQueue(
@@ -156,6 +162,8 @@ class Jobs:
             call.hand_over()
             note.accepted(run)
             self._answer(call, run)
+            if wish.parent is not None and not call.legacy_jobs:
+                self._lend_to(run, wish.parent)
 
         wish.accepted, wish.refused = accepted, call.fail
         self._admission.accept(wish)
@@ -165,6 +173,13 @@ class Jobs:
         answer_accepted(call, run)
         if not (call.legacy_jobs or run.record.final):
             call.on_cancel(partial(self._give_up, call, run))
+
+    def _lend_to(self, run: Run, parent_id: int) -> None:
+        """Let a job have the slot of the one whose body waits for it."""
+        parent = self.live.get(parent_id)
+        if parent is None or run.record.final or not self._attempts.lend(parent):
+            return
+        run.waiters.append(partial(self._attempts.take_back, parent))
 
     def _give_up(self, call: Call, run: Run) -> None:
         who, session = call.credentials, call.session
@@ -390,6 +405,18 @@ class Jobs:
             return await self._store.get(number)
         # Shielded: a waiter that is cancelled must not cancel what others wait for.
         return await asyncio.shield(run.ended)
+
+    async def wait_for(self, parent: Run, number: int) -> JobRecord | None:
+        """Wait for another job in a body, whose slot that one may have meanwhile.
+
+        Safe to cancel: the job goes on.
+        """
+        lent = self._attempts.lend(parent)
+        try:
+            return await self.wait(number)
+        finally:
+            if lent:
+                self._attempts.take_back(parent)
 
     async def get(self, number: int) -> JobRecord | None:
         """Give one job as it is now, None when there is none.

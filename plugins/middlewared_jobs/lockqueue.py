@@ -78,7 +78,7 @@ class LockQueue:
     def take(self) -> Queued | None:
         """Take the next job that may run now; it holds its lock and slot from now."""
         for kind, ready in self._ready.items():
-            while ready and self._free[kind]:
+            while ready and self._free[kind] > 0:
                 entry = heapq.heappop(ready)
                 job = entry[2]
                 if job.id in self._gone:
@@ -120,6 +120,14 @@ class LockQueue:
             lock = self._locks[job.lock]
             lock.running = None
             self._promote(job.lock, lock)
+
+    def lend(self, job: Queued) -> None:
+        """Let another job have the slot of one that runs, but only waits for it."""
+        self._free[job.kind] += 1
+
+    def take_back(self, job: Queued) -> None:
+        """Let it go on; for a while more jobs may run than there are slots."""
+        self._free[job.kind] -= 1
 
     def _hold(self, full: str, entry: tuple[int, int, Queued]) -> None:
         """Let a job wait for a limit; its other limits may have room for others."""

@@ -23,16 +23,12 @@ from middlewared_jobs.downloads import ONCE_SECONDS, Downloads
 from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import log_size, read_chunk
 from middlewared_jobs.jobs import Jobs
-from middlewared_jobs.outcome import (
-    TOO_LARGE,
-    abort_error,
-    encoding_error,
-    rebuild_error,
-)
+from middlewared_jobs.outcome import TOO_LARGE, encoding_error
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import as_helper
 from middlewared_jobs.states import State
+from middlewared_jobs.succeeding import check_succeeded
 from middlewared_jobs.views import ITEM, RECORD
 
 __all__ = ["add_methods", "find_job"]
@@ -206,12 +202,7 @@ def _add_control(plugin: Plugin) -> None:
         record = await jobs.wait(id)
         if record is None:
             raise no_such_job(id)
-        if record.state is State.ABORTED:
-            raise abort_error(record)
-        if record.state is State.FAILED:
-            raise (run.error if run and run.error else rebuild_error(record))
-        if record.result_encoding_error is not None:
-            raise encoding_error(record)
+        check_succeeded(record, run)
         if run is not None and run.clear is not None and run.method.results.secret:
             who = job.context.credentials
             if who is not None and record.owner == who.account_id:

@@ -82,6 +82,7 @@ class Plumbing:
         """Close the body's ends: the server's learn that nobody is there."""
         if self._pipes is not None:
             self._pipes.close()
+            self._pipes = None
         for descriptor in self.hand_over().values():
             os.close(descriptor)
 

@@ -85,9 +85,12 @@ class Run:
         accepting: to call with the outcome of the write of its first row; does nothing
             when that was settled.
         waiters: to call once its end is committed.
+        watchers: to call when its progress has changed.
+        lending: jobs it waits for, which use its slot meanwhile.
         joining: wishes that share it as soon as it is accepted.
         insiders: sessions whose call created or joined it; they see its secrets.
         scope: cancels an async body, while it runs.
+        waits: cancel what its body waits for.
         child: runs the body of a process job; its own from before it is RUNNING.
         adopted: a child process that the body started.
         plumbing: its pipes, None when it has none.
@@ -127,6 +130,7 @@ class Run:
         "job",
         "joining",
         "kind",
+        "lending",
         "limits",
         "lock",
         "log_start",
@@ -149,6 +153,8 @@ class Run:
         "urgent_due",
         "values",
         "waiters",
+        "waits",
+        "watchers",
     )
 
     #: Made by whoever tracks the run, right after it.
@@ -177,8 +183,11 @@ class Run:
         self.accepting: Callable[[Exception | None], None] = _settled
         self.joining: list[Submission] = []
         self.waiters: list[Callable[[], None]] = []
+        self.watchers: list[Callable[[], None]] = []
+        self.lending = 0
         self.insiders = Insiders()
         self.scope: anyio.CancelScope | None = None
+        self.waits: list[anyio.CancelScope] = []
         self.child: Child | None = None
         self.adopted: AdoptedChild | None = None
         self.plumbing: Plumbing | None = None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from middlewared import PluginError
+from middlewared.context import Services
 from middlewared.params import Params
 from middlewared.plugin import Deferred
 from middlewared.results import holds_secret
@@ -21,6 +22,7 @@ __all__ = [
     "Kind",
     "Template",
     "as_helper",
+    "showing",
 ]
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -109,6 +111,10 @@ def _root(field: str) -> str:
     return field.partition(".")[0].partition("[")[0]
 
 
+#: Takes the services and bound params, and gives these with their secrets redacted.
+Show = Callable[[Services, Sequence[Any]], list[Any]]
+
+
 class CountRole(StrEnum):
     """What a count of a job means, for clients that know other names."""
 
@@ -152,6 +158,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         dialects: how it appears in other job APIs, by dialect.
         pipes: what it reads an upload from, or writes a download to.
         check_pipes: no job is made without them.
+        show: gives the params as everybody may see them; None when their types tell
+            which are secret.
     """
 
     lock: Template | None
@@ -182,6 +190,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     dialects: Mapping[str, Mapping[str, Any]] = {}
     pipes: frozenset[str] = frozenset()
     check_pipes: bool = True
+    show: Show | None = None
 
 
 class JobFunction(Deferred[H]):
@@ -205,3 +214,13 @@ def as_helper(function: JobFunction[H]) -> JobFunction[H]:
     """Declare that a transient job without a lock only waits for other jobs."""
     spec = msgspec.structs.replace(function.spec, helper=True)
     return JobFunction(function.handler, spec)
+
+
+def showing(show: Show) -> Callable[[JobFunction[H]], JobFunction[H]]:
+    """Declare what is secret in the params of a job whose types do not say it."""
+
+    def declare(function: JobFunction[H]) -> JobFunction[H]:
+        spec = msgspec.structs.replace(function.spec, secret=True, show=show)
+        return JobFunction(function.handler, spec)
+
+    return declare

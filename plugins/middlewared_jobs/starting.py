@@ -7,6 +7,7 @@ from typing import Any
 from middlewared import Context, ValidationError
 from middlewared.plugin import Method
 from middlewared.registry import Registry
+from middlewared.session import ClientSession
 from middlewared_jobs.current_job import JobContext
 from middlewared_jobs.declared import spec_of
 from middlewared_jobs.jobs import Jobs
@@ -63,6 +64,7 @@ async def start_job(
         method,
         values,
         ctx.credentials,
+        session=ctx.session if isinstance(ctx.session, ClientSession) else None,
         parent=ctx.job if isinstance(ctx, JobContext) else None,
         plumbing=plumbing,
     )

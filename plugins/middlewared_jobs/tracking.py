@@ -2,7 +2,7 @@
 
 import errno
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ class Tracker:
         settings: limits on notes.
         noted: called after every note, from any thread.
         write: writes the row of a run, and calls back.
+        wrap: waits for another job, see `Job.wrap`.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Tracker:
         settings: JobSettings,
         noted: Callable[[Run, bool], None],
         write: Save,
+        wrap: Callable[[Run, int], Awaitable[Any]],
     ) -> None:
         self._services = context.services
         self._now = clock.time_ms
         self._settings = settings
         self._noted = noted
         self._write = write
+        self._wrap = wrap
 
     def track(
         self,
@@ -66,6 +69,13 @@ class Tracker:
         run = Run(record, method, spec, values, limits_of(method, spec, values))
         run.job = self._job(run, who)
         return run
+
+    def show(self, spec: JobSpec, values: list[Any]) -> list[Any]:
+        """Give params with the secrets in them redacted that their types do not tell.
+
+        `Secret` values redact themselves.
+        """
+        return values if spec.show is None else spec.show(self._services, values)
 
     def renew(self, run: Run) -> None:
         """Prepare the next attempt: what an earlier body still says is not heard."""
@@ -88,6 +98,7 @@ class Tracker:
         job = Job(record, context, notebook, run.spec.messages)
         job._adopter = partial(self._adopt, known)
         job._releaser = partial(_release, known)
+        job._wrapper = partial(self._wrap_other, known)
         return job
 
     def _note(self, known: weakref.ref[Run], urgent: bool) -> None:
@@ -102,6 +113,12 @@ class Tracker:
         if run is None:
             raise CallError("The job has ended", errno.EINVAL)
         await adopt(run, self._write, pid, grace)
+
+    async def _wrap_other(self, known: weakref.ref[Run], number: int) -> Any:
+        run = known()
+        if run is None:
+            raise CallError("The job has ended", errno.EINVAL)
+        return await self._wrap(run, number)
 
 
 def _release(known: weakref.ref[Run]) -> None:

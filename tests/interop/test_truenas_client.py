@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from certificates import Pair, make_pair
 from server_process import ADMIN_PASSWORD, ServerProcess
@@ -159,6 +160,40 @@ def test_job_wait_returns_the_result_of_another_job(client: Any) -> None:
     """core.job_wait is a job itself and returns what the other one returned."""
     number = client.call("demo.noop", {"answer": 42})
     assert client.call("core.job_wait", number, job=True) == {"answer": 42}
+
+
+def test_a_bulk_returns_an_entry_for_each_call(client: Any) -> None:
+    """Jobs and plain methods, with the words of the progress in the callback."""
+    seen = Seen()
+    found = client.call(
+        "core.bulk",
+        "demo.noop",
+        [[1], ["two"], [1, 2]],
+        "say {0}",
+        job=True,
+        callback=lambda job: seen.add(job["progress"]["description"]),
+    )
+    assert [entry["result"] for entry in found] == [1, "two", None]
+    assert [entry["job_id"] is None for entry in found] == [False, False, True]
+    assert found[2]["error"]
+    seen.wait("2 / 3: say 1")
+    (entry,) = client.call("core.bulk", "core.ping", [[]], job=True)
+    assert entry == {"job_id": None, "result": "pong", "error": None}
+
+
+def test_files_pass_beside_the_connection(client: Any, server: ServerProcess) -> None:
+    """As callers of the client do it: the path of a download, and the upload form."""
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as web:
+        job, path = client.call("core.download", "demo.stream", [100_000], "s.bin")
+        sent = web.get(path)
+        assert sent.headers["Content-Disposition"] == 'attachment; filename="s.bin"'
+        client.call("core.job_wait", job, job=True)
+        data = json.dumps({"method": "demo.count_upload", "params": []})
+        files = {"data": (None, data.encode()), "file": ("s.bin", sent.content)}
+        basic = ("admin", ADMIN_PASSWORD)
+        started = web.post("/_upload", files=files, auth=basic)
+    counted = client.call("core.job_wait", started.json()["job_id"], job=True)
+    assert counted[0]["sha256"] == hashlib.sha256(sent.content).hexdigest()
 
 
 def test_a_transient_job_returns(client: Any) -> None:

@@ -266,6 +266,19 @@ async def inspect(job: Job, shortest: int = 3) -> int:
 # -- end steps --
 
 
+# -- start wrap --
+@plugin.method
+@job(abortable=True)
+async def inspect_twice(job: Job, shortest: int = 3) -> bool:
+    """Tell whether two inspections find the same."""
+    first = await job.wrap(await job.start("notes.inspect", shortest))
+    second = await job.wrap(await job.start("notes.inspect", shortest))
+    return bool(first == second)
+
+
+# -- end wrap --
+
+
 # -- start secret --
 @plugin.method
 @job(logs=True)

@@ -57,6 +57,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.waiting: list[Item] = []
         self.running: list[Item] = []
+        self.lending: list[Item] = []
         self.last = 0
         self.slots = dict.fromkeys(Kind, 1)
         self.queue = LockQueue(self.slots)
@@ -69,12 +70,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     def free(self, kind: Kind) -> int:
         """Count the free slots of an executor."""
-        taken = sum(1 for item in self.running if item.kind is kind)
-        return self.slots[kind] - taken
+        taken = [item for item in self.running if item.kind is kind]
+        lent = [item for item in self.lending if item.kind is kind]
+        return self.slots[kind] - len(taken) + len(lent)
 
     def may_run(self, item: Item) -> bool:
         """Say from the rules alone whether a waiting item may run now."""
-        if not self.free(item.kind):
+        if self.free(item.kind) <= 0:
             return False
         keys = [key for other in self.running for key, _ in other.limits]
         if any(keys.count(key) >= most for key, most in item.limits):
@@ -117,8 +119,28 @@ class QueueMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         """Let any of the running ones end."""
         item = data.draw(st.sampled_from(self.running))
+        if item in self.lending:
+            self.lending.remove(item)
+            self.queue.take_back(item)
         self.running.remove(item)
         self.queue.release(item)
+
+    @precondition(lambda self: len(self.running) > len(self.lending))
+    @rule(data=st.data())
+    def lend(self, data: st.DataObject) -> None:
+        """Let any of the running ones lend its slot."""
+        able = [item for item in self.running if item not in self.lending]
+        item = data.draw(st.sampled_from(able))
+        self.lending.append(item)
+        self.queue.lend(item)
+
+    @precondition(lambda self: self.lending)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        """Let any of these go on, whether its slot is free or not."""
+        item = data.draw(st.sampled_from(self.lending))
+        self.lending.remove(item)
+        self.queue.take_back(item)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -142,12 +164,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_lock_is_held_twice(self) -> None:
-        """Never do two run with one lock, nor more than slots and limits allow."""
+        """Never do two run with one lock, nor more than limits allow."""
         keys = [key for item in self.running for key, _ in item.limits]
         assert all(keys.count(key) <= most for key, most in LIMITS.items())
         held = [item.lock for item in self.running if item.lock is not None]
         assert len(held) == len(set(held))
-        assert all(self.free(kind) >= 0 for kind in Kind)
 
 
 TestQueue = QueueMachine.TestCase
