@@ -18,6 +18,7 @@ from middlewared.proxies import Proxies
 from middlewared.registry import Registry
 from middlewared.server import SOCKET_PATHS
 from middlewared.settings import Settings
+from middlewared.shutdown import Shutdown
 
 __all__ = ["JsonResponse", "build_http"]
 
@@ -38,9 +39,11 @@ class JsonResponse(Response):
 
 
 async def healthz(request: Request) -> Response:
-    """Answer 200 once jobs can be accepted, 503 when the server stops."""
+    """Answer 200 while jobs are accepted, 503 when the server drains or stops."""
     if request.state.gate.stopping:
         return JsonResponse({"status": "stopping"}, status_code=503)
+    if request.state.services.get(Shutdown).draining:
+        return JsonResponse({"status": "draining"}, status_code=503)
     return JsonResponse({"status": "ok"})
 
 

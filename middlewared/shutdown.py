@@ -16,11 +16,13 @@ class Shutdown:
     Attributes:
         requested: set once the server shall stop.
         grace: seconds that what runs may take.
+        draining: nothing new is accepted, though the server serves.
     """
 
     def __init__(self) -> None:
         self.requested = anyio.Event()
         self.grace = 0.0
+        self.draining = False
         self._drains: list[Drain] = []
 
     def request(self, grace: float) -> None:

@@ -262,6 +262,7 @@ TOGETHER = {
         "middlewared_dialects.infolink.routes",
         "middlewared_jobs.resultsets",
     ),
+    "acceptance/test_drain.py": ("middlewared.cli.drain",),
     # What keeps the house of the jobs.
     "plugins/jobs/test_retention.py": (
         "middlewared_jobs.jobfiles",

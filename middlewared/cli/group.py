@@ -96,6 +96,8 @@ class Program(LazyGroup):
         "privilege": "middlewared.cli.privileges:privilege",
         "session": "middlewared.cli.sessions:session",
         "audit": "middlewared.cli.audit:audit",
+        "drain": "middlewared.cli.drain:drain",
+        "undrain": "middlewared.cli.drain:undrain",
         "backup": "middlewared.cli.backup:backup",
         "restore": "middlewared.cli.backup:restore",
         "completion": "middlewared.cli.completion:completion",

@@ -91,7 +91,10 @@ class Admission:
             raise CallError(
                 f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
             )
-        spec = spec_of(wish.method)
+        spec, roster = spec_of(wish.method), self._roster
+        needed = spec.helper or roster.is_needed(wish.parent)
+        if roster.draining and not needed:
+            raise CallError("No jobs are accepted, the server is drained", errno.EBUSY)
         check_pipes(spec, wish.plumbing)
         lock = lock_of(spec, wish.values)
         if lock is not None:

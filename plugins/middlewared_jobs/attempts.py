@@ -25,7 +25,7 @@ from middlewared_jobs.jobfiles import JobFiles
 from middlewared_jobs.joblog import log_size
 from middlewared_jobs.largeresult import keep_large
 from middlewared_jobs.ledger import Ledger
-from middlewared_jobs.lockqueue import LockQueue
+from middlewared_jobs.lockqueue import LockQueue, Queued
 from middlewared_jobs.outcome import (
     ServerStopped,
     WorkerLost,
@@ -142,7 +142,7 @@ class Attempts:
     def start_next(self) -> None:
         """Start every job that has its lock and its slot."""
         while not self._roster.stopping:
-            run = self._queue.take()
+            run = self._take()
             if run is None:
                 return
             assert isinstance(run, Run)  # noqa: S101 - only runs are added
@@ -175,6 +175,22 @@ class Attempts:
             self._queue.take_back(parent)
             if parent.kind is Kind.THREAD:
                 self._threads.total_tokens -= 1
+
+    def _take(self) -> Queued | None:
+        roster = self._roster
+        if not roster.draining:
+            return self._queue.take()
+        needed = {
+            run.id
+            for run in roster.live.values()
+            if run.queued and roster.is_needed(run.record.parent)
+        }
+        return self._queue.take(lambda job: job.id in needed) if needed else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or is about to."""
+        return not self._roster.running and not self._processes.starting
 
     def _equipped(self, run: Run, exc: Exception | None) -> None:
         """Start a job that has its child; until then it waits, with lock and slot."""

@@ -14,6 +14,7 @@ from middlewared_jobs.bulk import add_bulk
 from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.downloads import Downloads
+from middlewared_jobs.draining import Draining, add_draining
 from middlewared_jobs.following import add_collections, begin_collections
 from middlewared_jobs.home import settle_in
 from middlewared_jobs.ids import JobIds
@@ -47,6 +48,7 @@ add_methods(plugin)
 add_download(plugin)
 add_bulk(plugin)
 add_control_methods(plugin)
+add_draining(plugin)
 add_tail(plugin)
 
 
@@ -70,6 +72,7 @@ async def start(ctx: Context) -> AsyncIterator[None]:
     downloads = Downloads(ctx.get(Tokens), settings.max_transfers)
     ctx.services.provide(Seal, seal)
     ctx.services.provide(Jobs, jobs)
+    ctx.services.provide(Draining, jobs.draining)
     ctx.services.provide(Downloads, downloads)
     ctx.services.provide(Uploads, Uploads(settings.max_transfers))
     registry.runner = jobs

@@ -17,6 +17,7 @@ from middlewared.dispatch import Call
 from middlewared.events import EventBus
 from middlewared.registry import Registry
 from middlewared.sendqueue import Importance
+from middlewared.shutdown import Shutdown
 from middlewared.tasks import Tasks
 from middlewared_auth import Accounts
 from middlewared_jobs.access import check_own
@@ -26,6 +27,7 @@ from middlewared_jobs.answering import answer_accepted
 from middlewared_jobs.attempts import Attempts
 from middlewared_jobs.auditing import JobNote
 from middlewared_jobs.change import change_of
+from middlewared_jobs.draining import Draining
 from middlewared_jobs.history import History
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.jobfiles import JobFiles
@@ -68,6 +70,7 @@ class Jobs:
         history: queries over all jobs.
         live: unfinished jobs and listed transient ones, by id.
         figures: how many ended, and how.
+        draining: lets what runs end, and nothing else begin.
     """
 
     def __init__(
@@ -139,6 +142,7 @@ class Jobs:
             clock,
             settings,
         )
+        self.draining = Draining(self._roster, self._attempts, context.get(Shutdown))
         self._clock = clock
         self._trail = context.get(Trail)
 

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from middlewared_jobs.spec import Kind
@@ -75,14 +75,31 @@ class LockQueue:
     def _push(self, job: Queued) -> None:
         heapq.heappush(self._ready[job.kind], (-job.priority, job.id, job))
 
-    def take(self) -> Queued | None:
-        """Take the next job that may run now; it holds its lock and slot from now."""
+    def take(self, wanted: Callable[[Queued], bool] | None = None) -> Queued | None:
+        """Take the next job that may run now; it holds its lock and slot from now.
+
+        Args:
+            wanted: says which may, None for all; the others keep their place.
+        """
+        passed: _Heap = []
+        try:
+            return self._take(wanted, passed)
+        finally:
+            for entry in passed:
+                heapq.heappush(self._ready[entry[2].kind], entry)
+
+    def _take(
+        self, wanted: Callable[[Queued], bool] | None, passed: _Heap
+    ) -> Queued | None:
         for kind, ready in self._ready.items():
             while ready and self._free[kind] > 0:
                 entry = heapq.heappop(ready)
                 job = entry[2]
                 if job.id in self._gone:
                     self._gone.discard(job.id)
+                    continue
+                if wanted is not None and not wanted(job):
+                    passed.append(entry)
                     continue
                 full = self._full_limit(job)
                 if full is not None:

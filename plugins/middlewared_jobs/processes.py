@@ -72,6 +72,11 @@ class Processes:
         if spare < self._settings.process_warm:
             self._start_fork()
 
+    @property
+    def starting(self) -> int:
+        """How many jobs wait for their child."""
+        return len(self._waiting)
+
     def forget(self, run: Run) -> bool:
         """Give a job up that waits for its child; False when it does not."""
         return self._waiting.pop(run, None) is not None

@@ -23,6 +23,7 @@ class Roster:
         figures: how many ended, and how.
         ending: those whose end is being written.
         keys: those that their caller chose a key for, by owner, method and key.
+        draining: nothing is accepted or started but what running jobs need to end.
         stopping: nothing new is accepted or started; so it is before the first start.
     """
 
@@ -33,6 +34,7 @@ class Roster:
         self.ending: set[Run] = set()
         self.figures = JobFigures()
         self.keys: dict[tuple[int | None, str, str], Run] = {}
+        self.draining = False
         self.stopping = True
         self._idle = anyio.Event()
 
@@ -58,6 +60,11 @@ class Roster:
         if not self.running:
             self._idle.set()
         return held
+
+    def is_needed(self, parent: int | None) -> bool:
+        """Tell whether a job that has this parent is needed for that one to end."""
+        run = None if parent is None else self.live.get(parent)
+        return run is not None and run in self.running
 
     def children(self, run: Run) -> list[Run]:
         """Give the unfinished jobs that the body of a job started."""
