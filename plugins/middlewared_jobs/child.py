@@ -37,12 +37,12 @@ from middlewared_jobs.largeresult import keep_large
 from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.outcome import EncodedResult, encode_result
 from middlewared_jobs.pausing import Gate
-from middlewared_jobs.pipe import (
+from middlewared_jobs.frames import (
     Begun,
     Frames,
     Order,
     Pause,
-    PipeError,
+    FrameError,
     Quit,
     Raised,
     Returned,
@@ -273,7 +273,7 @@ class Child:
         try:
             for message in self._pipe.receive():
                 self._take(message)
-        except PipeError as exc:
+        except FrameError as exc:
             logger.error("a child ends: %s", exc)  # noqa: TRY400 - the text says it
         finally:
             _end_own_session()

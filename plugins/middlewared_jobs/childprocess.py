@@ -20,13 +20,13 @@ from middlewared_jobs.child import EXIT_NO_PIPE
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed
 from middlewared_jobs.forkserver import Forked, ForkServer
 from middlewared_jobs.outcome import EncodedResult, WorkerLost
-from middlewared_jobs.pipe import (
+from middlewared_jobs.frames import (
     Begun,
     Frames,
     FromChild,
     Order,
     Pause,
-    PipeError,
+    FrameError,
     Quit,
     Raised,
     Returned,
@@ -107,7 +107,7 @@ class ChildProcess(asyncio.Protocol):
         try:
             for message in self._frames.feed(data):
                 self._take(message)
-        except PipeError as exc:
+        except FrameError as exc:
             self._blame = f"wrote to its pipe to the server: {exc}"
             self.kill()
 

@@ -18,7 +18,7 @@ from process_table import is_running, wait_ended, wait_until
 from middlewared.settings import Settings
 from middlewared_jobs.child import EXIT_NO_PIPE
 from middlewared_jobs.forkserver import Forked, ForkServer
-from middlewared_jobs.pipe import (
+from middlewared_jobs.frames import (
     Begun,
     Frames,
     FromChild,

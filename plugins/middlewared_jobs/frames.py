@@ -24,7 +24,7 @@ __all__ = [
     "FromChild",
     "Order",
     "Pause",
-    "PipeError",
+    "FrameError",
     "Quit",
     "Raised",
     "Returned",
@@ -40,7 +40,7 @@ NULL = msgspec.Raw(b"null")
 ROOM = 8 * 2**20
 
 
-class PipeError(Exception):
+class FrameError(Exception):
     """The other end does not keep to the frames."""
 
 
@@ -192,7 +192,7 @@ class Frames:
         """Take bytes and give the messages that they complete.
 
         Raises:
-            PipeError: the bytes are no frame, or it is too large.
+            FrameError: the bytes are no frame, or it is too large.
         """
         self._buffer += data
         start, end = 0, len(self._buffer)
@@ -200,7 +200,7 @@ class Frames:
             while end - start >= _HEAD.size:
                 (length,) = _HEAD.unpack_from(self._buffer, start)
                 if length > self._limit:
-                    raise PipeError(f"a frame of {length} bytes")
+                    raise FrameError(f"a frame of {length} bytes")
                 after = start + _HEAD.size + length
                 if after > end:
                     return
@@ -209,7 +209,7 @@ class Frames:
                 try:
                     message = self._decoder.decode(text)
                 except (msgspec.DecodeError, RecursionError) as exc:
-                    raise PipeError(f"a frame that cannot be read: {exc}") from None
+                    raise FrameError(f"a frame that cannot be read: {exc}") from None
                 yield message
         finally:
             del self._buffer[:start]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from middlewared_jobs.pipe import (
+from middlewared_jobs.frames import (
     Begun,
     Frames,
     FromChild,
-    PipeError,
+    FrameError,
     Quit,
     Returned,
     ToChild,
@@ -62,6 +62,6 @@ def test_null_is_a_result() -> None:
 )
 def test_garbage_is_refused(data: bytes) -> None:
     """What is no message of the other side raises."""
-    with pytest.raises(PipeError):
+    with pytest.raises(FrameError):
         list(Frames(FromChild, 100).feed(data))
     assert [m.id for m in Frames(ToChild, 100).feed(encode(Quit(7)))] == [7]
