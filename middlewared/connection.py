@@ -179,9 +179,15 @@ class Connection(asyncio.Protocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Feed the transport again."""
+        """Feed the transport again, soon.
+
+        From here asyncio's own transports cannot be closed: they are amid a write, and
+        would say twice that the connection is lost.
+        """
         self._paused = False
-        self._flush()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     # What the session and the server call.
 

@@ -31,18 +31,12 @@ from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.declared import spec_of
 from middlewared_jobs.dying import set_name
-from middlewared_jobs.jobfiles import JobFiles
-from middlewared_jobs.joblog import JobLog, make_silent
-from middlewared_jobs.largeresult import keep_large
-from middlewared_jobs.notebook import Latest, Notebook
-from middlewared_jobs.outcome import EncodedResult, encode_result
-from middlewared_jobs.pausing import Gate
 from middlewared_jobs.frames import (
     Begun,
+    FrameError,
     Frames,
     Order,
     Pause,
-    FrameError,
     Quit,
     Raised,
     Returned,
@@ -51,6 +45,12 @@ from middlewared_jobs.frames import (
     Update,
     encode,
 )
+from middlewared_jobs.jobfiles import JobFiles
+from middlewared_jobs.joblog import JobLog, make_silent
+from middlewared_jobs.largeresult import keep_large
+from middlewared_jobs.notebook import Latest, Notebook
+from middlewared_jobs.outcome import EncodedResult, encode_result
+from middlewared_jobs.pausing import Gate
 from middlewared_jobs.pipes import Body, open_pipes
 from middlewared_jobs.place import Place
 from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord

@@ -19,14 +19,13 @@ from middlewared.tasks import Tasks
 from middlewared_jobs.child import EXIT_NO_PIPE
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed
 from middlewared_jobs.forkserver import Forked, ForkServer
-from middlewared_jobs.outcome import EncodedResult, WorkerLost
 from middlewared_jobs.frames import (
     Begun,
+    FrameError,
     Frames,
     FromChild,
     Order,
     Pause,
-    FrameError,
     Quit,
     Raised,
     Returned,
@@ -34,6 +33,7 @@ from middlewared_jobs.frames import (
     Update,
     encode,
 )
+from middlewared_jobs.outcome import EncodedResult, WorkerLost
 from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.remote import rebuild
 from middlewared_jobs.run import Run

@@ -20,11 +20,11 @@ from middlewared_jobs.settings import JobSettings
 
 __all__ = [
     "Begun",
+    "FrameError",
     "Frames",
     "FromChild",
     "Order",
     "Pause",
-    "FrameError",
     "Quit",
     "Raised",
     "Returned",

@@ -14,8 +14,8 @@ from middlewared.registry import Registry
 from middlewared.tasks import Tasks
 from middlewared_jobs.childprocess import ChildProcess
 from middlewared_jobs.forkserver import ForkError, ForkServer
-from middlewared_jobs.outcome import WorkerLost
 from middlewared_jobs.frames import Setup
+from middlewared_jobs.outcome import WorkerLost
 from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
 

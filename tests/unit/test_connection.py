@@ -45,6 +45,11 @@ def note_plugin() -> tuple[Plugin, list[str]]:
         notes.append(text)
         return len(text)
 
+    @plugin.method(public=True)
+    async def fill(ctx: Context, size: int) -> str:
+        """Return so many letters."""
+        return "x" * size
+
     return plugin, notes
 
 
@@ -216,6 +221,23 @@ async def test_many_messages_before_a_close_are_all_handled(
     )
     assert await client.receive_close() == (1001, "")
     assert noted[before:] == ["one of many"] * 5000
+
+
+async def test_large_answer_before_a_close_is_sent_whole(
+    server: WireServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection ends behind it, once: the loop has nothing to complain of."""
+    size = 12_000_000
+    client = await server.user(receive_buffer=1 << 16)
+    await client.send_json(
+        {"jsonrpc": "2.0", "id": 1, "method": "wire.fill", "params": [size]}
+    )
+    await client.send_bytes(client_frame(CLOSE, struct.pack("!H", 1000)))
+    assert len(await client.receive_text()) > size
+    assert await client.receive_close() == (1000, "")
+    await client.wait_end()
+    await anyio.lowlevel.checkpoint()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_message_after_a_close_is_ignored(server: WireServer) -> None:

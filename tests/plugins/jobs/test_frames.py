@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from middlewared_jobs.frames import (
     Begun,
+    FrameError,
     Frames,
     FromChild,
-    FrameError,
     Quit,
     Returned,
     ToChild,
