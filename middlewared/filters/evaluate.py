@@ -10,6 +10,7 @@ from middlewared.filters.tree import (
     MISSING,
     ORDERINGS,
     Filters,
+    Incomparable,
     Leaf,
     Node,
     QueryError,
@@ -57,20 +58,22 @@ def matches(
     Raises:
         CallError: ETIMEDOUT, patterns used up the budget.
         QueryError: a value cannot be casefolded.
-        TypeError: operator, value and operand do not go together.
+        Incomparable: operator, value and operand do not go together.
     """
     if budget is None:
         budget = Budget() if filters.has_patterns else _UNUSED
-    return filters.test(item, budget)
+    try:
+        return filters.test(item, budget)
+    except TypeError as exc:
+        raise Incomparable(str(exc)) from exc
 
 
 def compile_tests(nodes: tuple[Node, ...]) -> Test:
     """Compile nodes that must all be true into one test of an item.
 
     Raises:
-        QueryError: a pattern is refused.
-        TypeError: a pattern is no string.
-        regex.error: a pattern is malformed.
+        QueryError: a pattern is refused, or malformed.
+        Incomparable: a pattern is no string.
     """
     return _all_of(nodes, Patterns())
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from middlewared.filters.columns import Column, Table, column_table, find_column
 from middlewared.filters.evaluate import index_of
 from middlewared.filters.select import Select, SelectTerm, parse_select
-from middlewared.filters.tree import QueryError, is_date, split_path
+from middlewared.filters.tree import Incomparable, QueryError, is_date, split_path
 
 __all__ = ["OrderTerm", "compile_order", "parse_order", "sort_items"]
 
@@ -57,11 +57,15 @@ def sort_items(
 
     Raises:
         QueryError: a key names no field.
-        TypeError: values do not compare, as null and a number without a nulls prefix.
+        Incomparable: values do not compare, as null and a number without a nulls
+            prefix.
     """
     result = list(items)
-    for term in reversed(parse_order(order_by)):
-        result = _sort(result, term)
+    try:
+        for term in reversed(parse_order(order_by)):
+            result = _sort(result, term)
+    except TypeError as exc:
+        raise Incomparable(str(exc)) from exc
     return result
 
 

@@ -46,9 +46,8 @@ def parse_filters(filters: Any) -> Filters:
 
     Raises:
         InvalidParams: shape or operator is wrong; the attribute is ``filters``.
-        QueryError: a wrong time, too deep, or a pattern that is refused.
-        TypeError: a pattern is no string.
-        regex.error: a pattern is malformed.
+        QueryError: a wrong time, too deep, or a pattern that is refused or malformed.
+        Incomparable: a pattern is no string.
     """
     if not isinstance(filters, list | tuple):
         raise InvalidParams("filters", "Input should be a valid list")

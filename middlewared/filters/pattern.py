@@ -9,7 +9,7 @@ from typing import Any
 import regex  # type: ignore[import-untyped]
 
 from middlewared.errors import CallError
-from middlewared.filters.tree import QueryError
+from middlewared.filters.tree import Incomparable, QueryError
 
 __all__ = ["MAX_PATTERN_SIZE", "PATTERN_SECONDS", "Budget", "Patterns"]
 
@@ -89,12 +89,12 @@ class Patterns:
         """Compile one pattern.
 
         Raises:
-            QueryError: too large, verbose, or nested too deeply.
-            TypeError: the pattern is no string.
-            regex.error: the pattern is malformed; its text says where.
+            QueryError: too large, verbose, nested too deeply, or malformed; the text
+                says where.
+            Incomparable: the pattern is no string.
         """
         if not isinstance(text, str):
-            raise TypeError("first argument must be string or compiled pattern")
+            raise Incomparable("first argument must be string or compiled pattern")
         if _VERBOSE.search(text):
             raise QueryError("filter_list: verbose patterns are not supported")
         self._size += pattern_size(text)
@@ -107,6 +107,8 @@ class Patterns:
             return regex.compile(text, regex.VERSION0, cache_pattern=False)
         except RecursionError:
             raise QueryError("filter_list: pattern is nested too deeply") from None
+        except regex.error as exc:
+            raise QueryError(str(exc)) from None
 
 
 def pattern_size(text: str) -> int:

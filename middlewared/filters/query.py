@@ -134,7 +134,7 @@ def run_query(
         CallError: ETIMEDOUT, patterns used up the budget.
         MatchNotFound: `get` found nothing.
         QueryError: the options contradict each other or name what cannot be selected.
-        TypeError: values do not compare.
+        Incomparable: values do not compare.
     """
     budget = budget or Budget()
     found = (item for item in items if matches(filters, item, budget))
@@ -153,7 +153,7 @@ def apply_options(
     Raises:
         MatchNotFound: `get` found nothing.
         QueryError: the options contradict each other or name what cannot be selected.
-        TypeError: values do not compare.
+        Incomparable: values do not compare.
     """
     check_options(options)
     if options.count:

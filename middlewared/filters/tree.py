@@ -14,6 +14,7 @@ __all__ = [
     "ORDERINGS",
     "AnyOf",
     "Filters",
+    "Incomparable",
     "Leaf",
     "MatchNotFound",
     "Node",
@@ -49,6 +50,13 @@ class QueryError(CallError):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Incomparable(QueryError, TypeError):
+    """Operator, value and operand do not go together; the reason is Python's text.
+
+    It is the caller's mistake, not the server's: an error that is told, not logged.
+    """
 
 
 class MatchNotFound(QueryError):

@@ -374,7 +374,7 @@ async def test_filters_answer_the_same_without_the_jobs_of_others(
     stage: Stage,
 ) -> None:
     """A filter that fails on a job, or is slow on it, does neither for others."""
-    spy = await stage.spy("JOB_USER")
+    spy = await stage.spy("JOB_USER", "API_KEY_READ")  # without jobs so far
     number = await spy.call("demo.noop", 1)
     await spy.request("core.job_wait", [number])
     for method in ("core.get_jobs", "job.query"):

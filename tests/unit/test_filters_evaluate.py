@@ -161,7 +161,7 @@ def test_casefolding_refuses(x: Any, name: str) -> None:
     ],
 )
 def test_wrong_types(x: Any, op: str, y: Any, text: str) -> None:
-    """Types that do not go together are a plain TypeError, EINVAL on the wire."""
+    """Types that do not go together are an error of the query, EINVAL on the wire."""
     with pytest.raises(TypeError) as caught:
         outcome(x, op, y)
     data = describe_error(caught.value, with_trace=False)
