@@ -16,6 +16,7 @@ from middlewared.context import Context
 from middlewared.ejson import dec_hook
 from middlewared.errors import PluginError, ValidationErrors
 from middlewared.events import Collection, Replay, Snapshot, Source
+from middlewared.examination import Check
 from middlewared.params import UNRESOLVED, Params, location
 from middlewared.results import Results
 
@@ -152,6 +153,7 @@ class Plugin:
     Attributes:
         routes: append Starlette's, to serve HTTP.
         commands: append click's, for the program ``middlewared``.
+        checks: append what ``middlewared doctor`` shall look at.
     """
 
     def __init__(
@@ -175,6 +177,7 @@ class Plugin:
         self.sources: list[Source] = []
         self.routes: list[BaseRoute] = []
         self.commands: list[click.Command] = []
+        self.checks: list[Check] = []
         self.start: Lifespan | None = None
         self.build: Callable[[Mapping[str, Any]], Plugin] | None = None
 

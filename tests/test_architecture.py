@@ -263,6 +263,8 @@ TOGETHER = {
         "middlewared_jobs.resultsets",
     ),
     "acceptance/test_drain.py": ("middlewared.cli.drain",),
+    "acceptance/test_doctor.py": ("middlewared.cli.doctor",),
+    "unit/test_doctor.py": ("middlewared.examination",),
     # What keeps the house of the jobs.
     "plugins/jobs/test_retention.py": (
         "middlewared_jobs.jobfiles",

@@ -98,6 +98,7 @@ class Program(LazyGroup):
         "audit": "middlewared.cli.audit:audit",
         "drain": "middlewared.cli.drain:drain",
         "undrain": "middlewared.cli.drain:undrain",
+        "doctor": "middlewared.cli.doctor:doctor",
         "backup": "middlewared.cli.backup:backup",
         "restore": "middlewared.cli.backup:restore",
         "completion": "middlewared.cli.completion:completion",

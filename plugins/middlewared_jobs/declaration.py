@@ -11,6 +11,7 @@ from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared_auth import Accounts, Tokens
 from middlewared_jobs.bulk import add_bulk
+from middlewared_jobs.checks import check_jobs
 from middlewared_jobs.control import add_control_methods
 from middlewared_jobs.download import ROUTE
 from middlewared_jobs.downloads import Downloads
@@ -49,6 +50,7 @@ add_download(plugin)
 add_bulk(plugin)
 add_control_methods(plugin)
 add_draining(plugin)
+plugin.checks.append(check_jobs)
 add_tail(plugin)
 
 
