@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from middlewared_jobs.masking import Masker, MaskingPipe
 
@@ -23,6 +23,8 @@ __all__ = [
     "make_silent",
     "read_chunk",
 ]
+
+logger = logging.getLogger(__name__)
 
 EDGE_LINES = 10
 MAX_LINE = 1024
@@ -42,6 +44,24 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return self._masker.mask(super().format(record))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines to a log; when that fails, the server's log says so, once."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(stream)
+        self._name = name
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of logging
+        """Say that lines are lost; what the body does then is its own affair."""
+        exc = sys.exception()
+        if not isinstance(exc, OSError):
+            super().handleError(record)  # the author's arguments do not fit the text
+        elif not self._told:
+            self._told = True
+            logger.warning("the log of job %s cannot be written: %s", self._name, exc)
 
 
 def _end_of(limit: int) -> bytes:
@@ -135,7 +155,7 @@ class JobLog:
         text = io.TextIOWrapper(
             self._stored, encoding="utf-8", errors="replace", write_through=True
         )
-        self._handler = logging.StreamHandler(text)
+        self._handler = _Handler(text, path.stem)
         self._handler.setFormatter(_Formatter(masker))
         self.logger.addHandler(self._handler)
         self._text = text

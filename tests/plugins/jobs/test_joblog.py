@@ -1,9 +1,11 @@
 """The log of a job: lines, bytes, masks, pieces and the excerpt."""
 
+import errno
 import re
 import subprocess
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -305,3 +307,20 @@ def test_what_others_wrote_is_cut(tmp_path: Path) -> None:
     assert data.startswith(b"\0" * 1000 + b"\n... the log has reached max_log")
     assert data.count(b"dropped") == 1
     assert not cut_log(tmp_path / "none.log", 1000)
+
+
+def test_lines_that_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk ends no body; the server's log says it once."""
+    log = JobLog(tmp_path / "7.log")
+    log.logger.info("before")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(log._stored, "write", Mock(side_effect=full))
+        log.logger.info("lost")
+        log.logger.info("lost, too")
+    log.close()
+    assert (tmp_path / "7.log").read_text().endswith("INFO before\n")
+    (line,) = caplog.messages
+    assert line.startswith("the log of job 7 cannot be written: ")

@@ -1,0 +1,70 @@
+"""What goes wrong around a job: its log's folder, and the clock."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from jobs_logs import LINES, LogWorld, running_log_world
+from jobs_stage import running_world
+
+from middlewared.testing import ManualClock
+
+
+@pytest.fixture
+async def logged() -> AsyncIterator[LogWorld]:
+    """Run a server with jobs that write logs."""
+    async with running_log_world() as world:
+        yield world
+
+
+async def test_the_folder_of_logs_is_removed(logged: LogWorld) -> None:
+    """The job that writes goes on and says what became of its log; the next has one."""
+    async with logged.admin() as wire:
+        number = await wire.start("w.pieces")
+        await wire.event(number, "RUNNING")
+        await logged.writer.send.send(b"before\n")
+        path = Path((await wire.call("job.get", number))["logs_path"])
+        size = 0
+        while size == 0:
+            size = (await wire.call("job.read_log", number))["size"]
+        shutil.rmtree(path.parent)
+        await logged.writer.send.send(b"after\n")
+        error = await wire.fail("job.read_log", number)
+        assert "Log file was removed" in error.reason
+        logged.writer.send.close()
+        item = await wire.final(number)
+        assert (item["state"], item["logs_excerpt"]) == (
+            "SUCCESS",
+            "Log file was removed",
+        )
+        item = await wire.run("w.text", LINES)
+        assert item["state"] == "SUCCESS"
+        assert item["logs_excerpt"].startswith("line 0")
+
+
+async def test_the_clock_is_set_back() -> None:
+    """Jobs begin and end as ever; none is removed, and none starts early."""
+    clock = ManualClock()
+    async with running_world(kernel={"clock": clock}) as world, world.admin() as wire:
+        before = await wire.run("t.echo", 1)
+        running = await wire.start("t.hold", "back")
+        await wire.event(running, "RUNNING")
+        ahead = {"run_at": {"$date": clock.time_ms() + 60_000}}
+        later = await wire.call("job.submit", "t.echo", [2], ahead)
+        clock.advance(-3600)
+        world.stage.open("back")
+        item = await wire.final(running)
+        assert item["state"] == "SUCCESS"
+        started, finished = item["time_started"], item["time_finished"]
+        assert finished["$date"] == started["$date"] - 3_600_000
+        after = await wire.run("t.echo", 3)
+        assert (after["state"], after["id"] > later) == ("SUCCESS", True)
+        listed = await wire.call("core.get_jobs", [], {"order_by": ["-id"]})
+        assert [job["id"] for job in listed] == [
+            after["id"],
+            later,
+            running,
+            before["id"],
+        ]
+        assert (await wire.call("job.get", later))["state"] == "WAITING"
