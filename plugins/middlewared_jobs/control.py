@@ -218,8 +218,19 @@ def _add_starts(plugin: Plugin) -> None:
         and the job the last one of its instance.
         """
         record = await _find_own(ctx, id)
-        await check_restart(ctx, record)
-        return await _again(ctx, record, options, restarts=record)
+        # One at a time, so that a second call sees the job that a first one made.
+        async with ctx.get(Jobs).restarting:
+            if not await _has_restarted(ctx, record, options.key):
+                await check_restart(ctx, record)
+            return await _again(ctx, record, options, restarts=record)
+
+
+async def _has_restarted(ctx: Context, record: JobRecord, key: str | None) -> bool:
+    """Tell whether an earlier call with the key went on with the job."""
+    if key is None:
+        return False
+    found = await ctx.get(Jobs).find_key(ctx.credentials, record.method, key)
+    return found is not None and found.restart_of == record.id
 
 
 async def _again(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from middlewared import FULL_ADMIN, CallError, Context, Credentials
@@ -71,6 +72,7 @@ class Jobs:
         live: unfinished jobs and listed transient ones, by id.
         figures: how many ended, and how.
         draining: lets what runs end, and nothing else begin.
+        restarting: held from the look whether a job may be restarted until it is.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Jobs:
         self.draining = Draining(self._roster, self._attempts, context.get(Shutdown))
         self._clock = clock
         self._trail = context.get(Trail)
+        self.restarting = anyio.Lock()
 
     def _listed(self) -> Iterable[JobRecord]:
         return [run.record for run in self.live.values() if run.accepted]
@@ -245,14 +248,8 @@ class Jobs:
         return await outcome
 
     async def _find_by_key(self, wish: Submission, key: str) -> JobRecord | None:
-        who = wish.credentials
-        place = (None if who is None else who.account_id, wish.method.name, key)
-        stored = None
-        if place not in self._roster.keys:
-            stored = await self._store.find_key(*place)
-        # Looked at again: another call with the key may have come meanwhile.
-        run = self._roster.keys.get(place)
-        found = stored if run is None else run.record
+        found = await self.find_key(wish.credentials, wish.method.name, key)
+        run = None if found is None else self.live.get(found.id)
         if found is None:
             return None
         if found.key_digest != self._admission.digest(wish):
@@ -260,9 +257,27 @@ class Jobs:
                 f"Key {key!r} names job {found.id} already, which had other params",
                 errno.EEXIST,
             )
+        if wish.restarts is not None and found.restart_of != wish.restarts.id:
+            raise CallError(
+                f"Key {key!r} names job {found.id} already, which is no restart of "
+                f"job {wish.restarts.id}",
+                errno.EEXIST,
+            )
         if run is not None and not run.accepted:
             return await self._enter(wish, partial(self._admission.share, run))
         return found
+
+    async def find_key(
+        self, who: Credentials | None, method: str, key: str
+    ) -> JobRecord | None:
+        """Give the job that a caller chose a key for, accepted or about to be."""
+        place = (None if who is None else who.account_id, method, key)
+        stored = None
+        if place not in self._roster.keys:
+            stored = await self._store.find_key(*place)
+        # Looked at again: another call with the key may have come meanwhile.
+        run = self._roster.keys.get(place)
+        return stored if run is None else run.record
 
     # What others ask for.
 
@@ -393,6 +408,12 @@ class Jobs:
         await outcome
         numbers = [removal.id for removal in gone]
         await anyio.to_thread.run_sync(self._files.remove, numbers)
+
+    async def wait_written(self) -> None:
+        """Wait until what was asked for so far is on disk, or was refused by it."""
+        answered = anyio.Event()
+        self._store.flush(lambda _: answered.set())
+        await answered.wait()
 
     def written_logs(self) -> list[Path]:
         """Give the logs of the jobs that run."""

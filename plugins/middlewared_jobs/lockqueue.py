@@ -97,6 +97,8 @@ class LockQueue:
                 job = entry[2]
                 if job.id in self._gone:
                     self._gone.discard(job.id)
+                    # The room that it was offered is there for the next one.
+                    self._offer_all(job)
                     continue
                 if wanted is not None and not wanted(job):
                     passed.append(entry)
@@ -149,7 +151,10 @@ class LockQueue:
     def _hold(self, full: str, entry: tuple[int, int, Queued]) -> None:
         """Let a job wait for a limit; its other limits may have room for others."""
         heapq.heappush(self._held.setdefault(full, []), entry)
-        for key, _ in entry[2].limits:
+        self._offer_all(entry[2])
+
+    def _offer_all(self, job: Queued) -> None:
+        for key, _ in job.limits:
             self._offer(key)
 
     def _offer(self, key: str) -> None:

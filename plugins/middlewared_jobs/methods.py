@@ -97,6 +97,8 @@ async def _abort(ctx: Context, number: int, *, force: bool) -> None:
     run = jobs.live.get(number)
     if run is not None and who is not None:
         jobs.abort(run, who.username, force=force and who.full_admin)
+        # A crash after the answer must not let the job run again.
+        await jobs.wait_written()
 
 
 def add_methods(plugin: Plugin) -> None:

@@ -73,6 +73,8 @@ async def recover(
         except (WorkerLost, CallError, PluginError) as exc:
             logger.warning("job %d %s: %s", record.id, record.method, exc)
             _keep_excerpt(record)
+            if record.state is State.RUNNING and record.attempts:
+                record_attempt(record, exc, settings, None, now)
             record_failure(record, exc, settings, now)
             _save(store, journal, record, None)
     await _flush(store)

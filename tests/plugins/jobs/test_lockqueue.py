@@ -236,3 +236,23 @@ def test_removal_keeps_the_order_of_the_others(removed: int) -> None:
     queue.remove(items[removed])
     assert drained(queue) == [n for n in range(3) if n != removed]
     assert not queue.is_busy("a")
+
+
+def test_removal_leaves_its_room_to_the_next() -> None:
+    """A job that was let past its limit and is removed holds up none behind it."""
+    queue = make_queue(1)
+    one = Item(1, None, kind=Kind.THREAD, keys=["x"])
+    queue.add(one)
+    assert queue.take() is one
+    two, three, other = (
+        Item(2, None, keys=["x"]),
+        Item(3, None, keys=["x"]),
+        Item(4, None),
+    )
+    for item in (two, three, other):
+        queue.add(item)
+    assert queue.take() is other
+    queue.release(one)
+    queue.remove(two)
+    queue.release(other)
+    assert queue.take() is three
