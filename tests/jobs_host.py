@@ -14,6 +14,7 @@ from middlewared.dispatch import Dispatcher
 from middlewared.events import EventBus
 from middlewared.registry import Registry
 from middlewared.settings import Settings
+from middlewared.shutdown import Shutdown
 from middlewared.tasks import Tasks
 from middlewared.testing import ManualClock
 from middlewared_jobs import ItemError, JobRecord, Jobs, Seal
@@ -136,6 +137,7 @@ class Host:
         self.fuse = Fuse(self._store)
         store: Any = self.fuse
         services = Services()
+        services.provide(Shutdown, Shutdown())
         services.provide(Settings, Settings(data_dir=str(self._folder)))
         services.provide(Clock, self._clock)  # type: ignore[type-abstract]  # by protocol
         services.provide(Registry, self._registry)
