@@ -399,7 +399,7 @@ async def test_file_goes_after_its_time(tmp_path: Path) -> None:
     """It has no name, and is closed when its time is over."""
     async with (
         running_world(
-            jobs_pipes.plugin, data_dir=tmp_path, disk_reserve=0, download_keep=0.2
+            jobs_pipes.plugin, data_dir=tmp_path, disk_reserve=0, download_keep=1.5
         ) as world,
         world.admin() as admin,
     ):
