@@ -1,12 +1,15 @@
 """Files of jobs in the data directory, found by the number of the job."""
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["JobFiles"]
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"([1-9][0-9]*)\.(?:log|json|json\.part)")
 
@@ -44,12 +47,11 @@ class JobFiles:
         return found
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Remove the files of jobs, if there are any.
-
-        Raises:
-            OSError: a file cannot be removed.
-        """
+        """Remove the files of jobs, if there are any; what cannot be is logged."""
         for number in numbers:
             result = self.result(number)
             for path in (self.log(number), result, result.with_suffix(".json.part")):
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as exc:
+                    logger.warning("%s cannot be removed: %s", path, exc)

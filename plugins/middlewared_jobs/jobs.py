@@ -392,7 +392,6 @@ class Jobs:
 
         Raises:
             StoreError: they could not be removed.
-            OSError: they are, but a file is not.
         """
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

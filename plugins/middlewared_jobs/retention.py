@@ -134,7 +134,6 @@ class Retention:
 
         Raises:
             StoreError: the database cannot be read.
-            OSError: a file cannot be removed.
         """
         # First the files, then the jobs: a job is written before it has any.
         found = sorted(await anyio.to_thread.run_sync(self._files.find))

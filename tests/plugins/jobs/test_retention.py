@@ -142,6 +142,18 @@ async def test_files_of_nobody_leave(tmp_path: Path) -> None:
     assert await house.retention.clear_files() == 0
 
 
+async def test_what_cannot_be_removed_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said in the server's log, and the others go."""
+    house = House(tmp_path)
+    (tmp_path / "logs" / "1.log").mkdir(parents=True)
+    (tmp_path / "logs" / "2.log").touch()
+    await house.retention.clear_files()
+    assert files_in(tmp_path) == {"logs/1.log"}
+    assert "1.log cannot be removed" in caplog.text
+
+
 def speaking_plugin() -> Plugin:
     """Declare a job with a log."""
     plugin = Plugin("s", requires=("jobs",))
