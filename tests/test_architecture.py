@@ -69,6 +69,7 @@ TOGETHER = {
         "middlewared_audit.item",
         "middlewared_audit.start",
     ),
+    "plugins/auth/test_terminating.py": ("middlewared_auth.ending",),
     "plugins/auth/test_granting.py": ("middlewared_auth.privileges",),
     "plugins/auth/test_login.py": (
         "middlewared_auth.identity",

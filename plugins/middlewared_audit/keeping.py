@@ -61,8 +61,8 @@ class Keeper:
     def _floods(self, entry: Entry) -> bool:
         """Count what was refused, and tell whether it is too much to write down."""
         by: object
-        if entry.event == "LOGIN" and entry.who is None:
-            by = entry.origin and entry.origin.address
+        if entry.event in ("LOGIN", "CALL") and entry.origin and entry.who is None:
+            by = entry.origin.address
         elif entry.event == "CALL" and entry.outcome == _DENIED and entry.who:
             by = entry.who.account_id
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -33,9 +34,11 @@ class LiveSessions:
         self._identities = identities
         self._trail = trail
         self._timer: asyncio.TimerHandle | None = None
+        self._makers: WeakSet[Session] = WeakSet()
 
     def login(self, session: Session, credentials: Credentials) -> None:
         """Log a session in and keep its credentials true from now on."""
+        self._makers.discard(session)
         session.login(credentials)
         self.watch_end(credentials)
 
@@ -49,6 +52,14 @@ class LiveSessions:
         if who is not None:
             session.login(None)
             self._trail.note("LOGOUT", OK, who=who, origin=session.origin, detail=why)
+
+    def mark_maker(self, session: Session) -> None:
+        """Remember that tokens of the session's login may be about."""
+        self._makers.add(session)
+
+    def is_maker(self, session: Session) -> bool:
+        """Tell whether tokens may be about that end with the session's login."""
+        return session in self._makers
 
     def logged_in(self) -> list[tuple[Session, Credentials]]:
         """List the open sessions that somebody is logged in on."""

@@ -166,7 +166,11 @@ async def _with_key(ctx: Context, username: str | None, key: str) -> Proof:
 
 
 async def _with_token(ctx: Context, token: str) -> Proof:
-    return _enter(ctx, await prove_token(ctx, _session(ctx).origin, token))
+    session = _session(ctx)
+    proof = _enter(ctx, await prove_token(ctx, session.origin, token))
+    if ctx.get(Tokens).continues(token, session.origin):
+        ctx.get(LiveSessions).mark_maker(session)
+    return proof
 
 
 async def _with_scram(ctx: Context, message: Scram) -> LoginAnswer:
@@ -201,6 +205,7 @@ def _answer(ctx: Context, proof: Proof, options: LoginOptions) -> LoginAnswer:
         token = ctx.get(Tokens).generate_reconnect(
             proof, ttl=ttl, origin=session.origin
         )
+        ctx.get(LiveSessions).mark_maker(session)
     return LoginAnswer(
         response_type="SUCCESS",
         user_info=describe_user(ctx, proof, session) if options.user_info else None,

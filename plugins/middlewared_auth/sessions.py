@@ -21,6 +21,7 @@ from middlewared.errors import NotAuthenticated
 from middlewared_auth.account import Account
 from middlewared_auth.accounts import Accounts
 from middlewared_auth.declaration import plugin
+from middlewared_auth.ending import end_logins
 from middlewared_auth.first import first_admin, make_link
 from middlewared_auth.live import LiveSessions
 from middlewared_auth.profile import UserInfo, describe_user
@@ -61,8 +62,7 @@ async def logout(ctx: Context) -> bool:
     credentials = _credentials(ctx)
     if ctx.session is None:
         raise CallError("Only a connection can log out", errno.EINVAL)
-    ctx.get(LiveSessions).logout(ctx.session)
-    await ctx.get(Tokens).end_logins({credentials.login_id})
+    await end_logins(ctx, [(ctx.session, credentials)])
     return True
 
 
@@ -121,6 +121,8 @@ async def generate_token(
     if size > MAX_ATTRS:
         text = f"has {size} bytes as JSON, the limit is {MAX_ATTRS}"
         raise ValidationErrors([ValidationError("attrs", text)])
+    if ctx.session is not None:
+        ctx.get(LiveSessions).mark_maker(ctx.session)
     token = ctx.get(Tokens).generate(
         _credentials(ctx),
         ttl=MAX_TTL if ttl is None else ttl,

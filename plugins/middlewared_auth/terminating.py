@@ -1,6 +1,6 @@
 """The logins on open connections: listed, and terminated."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +9,8 @@ from middlewared import Context, Credentials, Date, Example
 from middlewared.context import Session
 from middlewared.filters import parse_filters, parse_options, run_query
 from middlewared_auth.declaration import plugin
+from middlewared_auth.ending import end_logins
 from middlewared_auth.live import LiveSessions
-from middlewared_auth.tokens import Tokens
 
 __all__: list[str] = []
 
@@ -118,7 +118,7 @@ async def terminate_session(ctx: Context, id: str) -> bool:  # noqa: A002 - the 
         if session.id == id and who is not None:
             if not (who.full_admin or _own(ctx, login)):
                 return False
-            await _terminate(ctx, [(session, login)])
+            await end_logins(ctx, [(session, login)], "terminated")
             return True
     return False
 
@@ -131,7 +131,7 @@ async def terminate_other_sessions(ctx: Context) -> bool:
     """
     who = ctx.credentials
     everybody = who is not None and who.full_admin
-    await _terminate(
+    await end_logins(
         ctx,
         [
             (session, login)
@@ -140,17 +140,6 @@ async def terminate_other_sessions(ctx: Context) -> bool:
             and session.origin.address is not None
             and (everybody or _own(ctx, login))
         ],
+        "terminated",
     )
     return True
-
-
-async def _terminate(
-    ctx: Context, logins: Iterable[tuple[Session, Credentials]]
-) -> None:
-    """Log them out, and end what they could come back with."""
-    live, login_ids = ctx.get(LiveSessions), set()
-    for session, login in logins:
-        live.logout(session, "terminated")
-        login_ids.add(login.login_id)
-    if login_ids:
-        await ctx.get(Tokens).end_logins(login_ids)

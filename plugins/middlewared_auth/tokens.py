@@ -153,17 +153,25 @@ class Tokens:
         """End a token that is kept in memory; any other is left alone."""
         self._kept.pop(_digest(token), None)
 
-    async def end_logins(self, login_ids: Collection[str]) -> None:
-        """End all tokens that some logins made: at once, and for good when it returns.
+    def continues(self, token: str, origin: Origin) -> bool:
+        """Tell whether a token goes on with a login, which may have made others."""
+        claim = self._signer.read(token, origin)
+        return claim is not None and claim.reconnect
 
-        Raises:
-            StoreError: a restart would not know; until then they have ended.
-        """
+    def end_kept(self, login_ids: Collection[str]) -> None:
+        """End the tokens of some logins that are kept in memory."""
         self._kept = {
             digest: kept
             for digest, kept in self._kept.items()
             if kept.credentials.login_id not in login_ids
         }
+
+    async def end_logins(self, login_ids: Collection[str]) -> None:
+        """End the signed tokens of some logins: at once, for good when it returns.
+
+        Raises:
+            StoreError: a restart would not know; until then they have ended.
+        """
         now = self._clock.time_ms()
         while self._ended and next(iter(self._ended.values())) <= now:
             del self._ended[next(iter(self._ended))]

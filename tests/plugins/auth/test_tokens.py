@@ -242,6 +242,22 @@ async def test_logout_ends_the_tokens_of_the_login(run: Any) -> None:
         assert await works(world, other)
 
 
+async def test_logins_without_tokens_leave_nothing(world: Any) -> None:
+    """Who logs in and out all day fills neither memory nor table."""
+    await world.user("ann")
+    token = await generate(world)
+    session = world.connect()
+    for _ in range(5):
+        assert await session.context.call("auth.login_with_token", token)
+        assert await session.context.call("auth.logout") is True
+    rows = await world.context.database.read("SELECT * FROM ended_logins")
+    assert (rows, world.get(Tokens)._ended) == ([], {})
+    assert await session.context.call("auth.login_with_token", token)
+    await session.context.call("auth.generate_token")
+    await session.context.call("auth.logout")
+    assert len(world.get(Tokens)._ended) == 1
+
+
 async def test_token_outlives_its_connection(world: Any) -> None:
     """A script may fetch a token, hang up, and hand the token on."""
     await world.user("ann")
@@ -325,7 +341,9 @@ async def test_ended_logins_are_forgotten_with_their_tokens(run: Any) -> None:
         sql = "SELECT count(*) FROM ended_logins"
         for days in (0, 31, 1):
             world.clock.advance(days * 86_400)
-            await (await world.log_in("ann")).context.call("auth.logout")
+            login = await world.log_in("ann")
+            await login.context.call("auth.generate_token", 600)
+            await login.context.call("auth.logout")
         assert await world.context.database.read(sql) == [(2,)]
         assert len(world.get(Tokens)._ended) == 2
 

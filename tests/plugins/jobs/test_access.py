@@ -63,6 +63,23 @@ async def test_readers_do_not_abort(world: World) -> None:
         assert (error.code, error.errno) == (-32001, errno.EPERM)
 
 
+async def test_read_only_admins_read_and_touch_nothing(world: World) -> None:
+    """READONLY_ADMIN sees all jobs, live too, and neither starts nor ends one."""
+    await world.add_user("eve", "READONLY_ADMIN")
+    async with world.user("ann") as ann, world.user("eve") as eve:
+        job = await ann.start("ledger.write", "hello")
+        await ann.final(job)
+        assert [j["id"] for j in await eve.call("core.get_jobs")] == [job]
+        assert (await eve.call("job.get", job))["owner"] is not None
+        assert "hello" in (await eve.call("job.read_log", job))["data"]
+        assert await eve.call("core.job_wait", job) == "hello"
+        later = await ann.start("ledger.write", "again")
+        assert (await eve.final(later))["result"] == "again"
+        for method, params in (("core.job_abort", [job]), ("job.delete", [job])):
+            assert (await eve.fail(method, *params)).data["errname"] == "EPERM"
+        assert (await eve.fail("ledger.write", "x")).data["errname"] == "EACCES"
+
+
 async def test_lost_role_loses_the_jobs(world: World) -> None:
     """Who no longer holds the role sees nothing of others, and no event."""
     async with world.user("ann") as ann, world.admin() as admin:
