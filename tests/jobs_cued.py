@@ -1,10 +1,11 @@
 """Jobs of every kind whose bodies do what a test tells them, and are watched."""
 
 import asyncio
+import contextlib
 import queue
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -155,16 +156,30 @@ class Presence:
     def __init__(self, stage: Stage, bounds: Mapping[str, int]) -> None:
         self._stage, self._bounds, self._life = stage, bounds, stage._life
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         for name, most in self._bounds.items():
             self._stage._inside[name] += 1
             if self._stage._inside[name] > most:
                 self._stage.wrong.append(f"more than {most} bodies of {name}")
+        return self
 
     def __exit__(self, *_: object) -> None:
+        for name in self._bounds:
+            self._leave(name)
+
+    def _leave(self, name: str) -> None:
         if self._stage._life == self._life:
-            for name in self._bounds:
-                self._stage._inside[name] -= 1
+            self._stage._inside[name] -= 1
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lend the slot; taken back, there may be one more than there are."""
+        self._leave("loop")
+        try:
+            yield
+        finally:
+            if self._stage._life == self._life:
+                self._stage._inside["loop"] += 1
 
 
 def _do(cue: str) -> None:
@@ -197,9 +212,10 @@ def _in_thread(stage: Stage, name: str, kind: Kind) -> Any:
 def _in_loop(stage: Stage, name: str, kind: Kind) -> Any:
     async def body(job: Job, tag: int, lock: str = "x") -> int:
         """Do as told, in the loop."""
-        with stage.enter(name, kind, job, lock):
+        with stage.enter(name, kind, job, lock) as presence:
             if kind.child:
-                await job.context.call("m.plain", tag)
+                with presence.lent():
+                    await job.context.call("m.plain", tag)
             if kind.steps:
                 await _do_steps(stage, job)
                 return tag

@@ -153,7 +153,9 @@ class Model:
             return False
         if kind.lock and any(r.kind.lock and r.lock == job.lock for r in running):
             return False
-        if sum(r.kind.where == kind.where for r in running) >= SLOTS[kind.where]:
+        # Who waits for its child lends its slot.
+        slots = [r for r in running if r.child is None]
+        if sum(r.kind.where == kind.where for r in slots) >= SLOTS[kind.where]:
             return False
         same = [r for r in running if r.method == job.method]
         if kind.max_running is not None and len(same) >= kind.max_running:

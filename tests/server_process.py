@@ -86,6 +86,12 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the program and wait until it listens."""
+        self.begin()
+        self.url = self.wait_line(r"Listening on (https?://[^/\s]+)")
+        self.port = int(self.url.rpartition(":")[2])
+
+    def begin(self) -> None:
+        """Start the program, and do not wait."""
         self._lines = queue.Queue()
         listen = f"127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
@@ -111,8 +117,6 @@ class ServerProcess:
             target=self._read, args=(self.process, self._lines), daemon=True
         )
         reader.start()
-        self.url = self.wait_line(r"Listening on (https?://[^/\s]+)")
-        self.port = int(self.url.rpartition(":")[2])
 
     def _read(
         self, process: subprocess.Popen[str], lines: queue.Queue[str | None]

@@ -1,6 +1,5 @@
 """``kill -9`` while clients submit jobs: nothing acknowledged is lost or runs twice."""
 
-import collections
 import contextlib
 import json
 import os
@@ -15,8 +14,19 @@ from server_process import CONFIG, ServerProcess
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import unix_connect
 
-KILLS = 20 if os.environ.get("SOAK") else 4
-METHODS = ("tally.quick", "tally.locked", "tally.threaded")
+KILLS = 100 if os.environ.get("SOAK") else 4
+#: Attempts that jobs of a method may have: retries, and one for each lost worker.
+ATTEMPTS = {
+    "tally.quick": 1,
+    "tally.locked": 1,
+    "tally.threaded": 1,
+    "tally.apart": 1,
+    "tally.retried": 2,
+    "tally.requeued": 11,
+    "tally.requeued_apart": 11,
+    "tally.stepped": 11,
+}
+METHODS = tuple(ATTEMPTS)
 HERE = Path(__file__).parent
 SETTLE_SECONDS = 60.0
 
@@ -85,9 +95,16 @@ def wait_settled(server: ServerProcess) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(1800)
+def kill_while_starting(server: ServerProcess, seconds: float) -> None:
+    """Start the server and kill it a moment later, wherever it is then."""
+    server.begin()
+    time.sleep(seconds)  # kill at a random moment
+    server.kill()
+
+
+@pytest.mark.timeout(3600)
 def test_kill_under_load_loses_nothing(tmp_path: Path) -> None:
-    """After a kill every known job is there, ran at most once, and has ended."""
+    """After a kill every known job is there, no attempt ran twice, all has ended."""
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     source = (HERE / "middlewared_tally.py").read_text()
@@ -100,6 +117,8 @@ def test_kill_under_load_loses_nothing(tmp_path: Path) -> None:
         config=CONFIG,
         arguments=("--plugins-dir", str(plugins)),
     ) as server:
+        timed = {"name": "each second", "method": "tally.apart", "interval": 1}
+        call(server, "schedule.create", timed | {"params": [str(tally)]})
         for kill in range(KILLS):
             submitters = [Submitter(server, tally, 2 * kill + n) for n in range(2)]
             for submitter in submitters:
@@ -112,32 +131,52 @@ def test_kill_under_load_loses_nothing(tmp_path: Path) -> None:
                 submitter.join(30)
                 assert not known & submitter.known, "an id was used again"
             known |= set().union(*(submitter.known for submitter in submitters))
+            if kill % 2:
+                kill_while_starting(server, chance.uniform(0.2, 1.5))
             server.start()
             wait_settled(server)
         _check(server, known, tally)
 
 
-def _check(server: ServerProcess, known: set[int], tally: Path) -> None:
-    jobs: dict[int, str] = {}
-    select = ["id", "state", "exc_info", "time_finished"]
+def _history(server: ServerProcess) -> dict[int, dict[str, Any]]:
+    jobs: dict[int, dict[str, Any]] = {}
+    select = ["id", "method", "state", "exc_info", "time_finished", "attempt"]
+    select += ["steps", "schedule"]
     while True:
         above = max(jobs, default=0)
-        options = {"select": select, "limit": 1000}
-        page = call(server, "core.get_jobs", [["id", ">", above]], options)
+        options = {"select": select, "limit": 1000, "order_by": ["id"]}
+        page = call(server, "job.query", [["id", ">", above]], options)
         if not page:
-            break
-        jobs |= {job["id"]: job["state"] for job in page}
-        for job in page:
-            assert job["time_finished"], "a job is left without an end"
-            if job["state"] == "FAILED":
-                assert job["exc_info"]["type"] == "WorkerLost"
+            return jobs
+        jobs |= {job["id"]: job for job in page}
+
+
+def _check(server: ServerProcess, known: set[int], tally: Path) -> None:
+    jobs = _history(server)
     assert known
     assert known <= jobs.keys(), "an acknowledged job is missing"
     lines = tally.read_text().splitlines()
-    runs = collections.Counter(int(line.split()[0]) for line in lines)
-    assert {line.split()[1] for line in lines} == {"1"}, "a second attempt"
-    assert max(runs.values()) == 1, "a job ran twice"
-    assert runs.keys() <= jobs.keys(), "a job ran that is not in the history"
-    ended = {number for number, state in jobs.items() if state == "SUCCESS"}
-    assert ended <= runs.keys()
-    assert set(jobs.values()) <= {"SUCCESS", "FAILED"}
+    assert len(lines) == len(set(lines)), "an attempt ran twice"
+    ran: dict[int, set[int]] = {}
+    for line in lines:
+        name, attempt, _ = line.split()
+        ran.setdefault(int(name), set()).add(int(attempt))
+    assert ran.keys() <= jobs.keys(), "a job ran that is not in the history"
+    assert any(job["schedule"] for job in jobs.values())
+    for number, job in jobs.items():
+        _check_one(job, ran.get(number, set()))
+    methods = {job["method"] for job in jobs.values() if job["state"] == "SUCCESS"}
+    assert methods == set(METHODS)
+
+
+def _check_one(job: dict[str, Any], ran: set[int]) -> None:
+    assert job["time_finished"], "a job is left without an end"
+    assert job["state"] in ("SUCCESS", "FAILED")
+    assert job["attempt"] <= ATTEMPTS[job["method"]]
+    assert max(ran, default=0) <= job["attempt"], "an attempt is not on record"
+    if job["state"] == "SUCCESS":
+        assert job["attempt"] in ran
+        assert {step["state"] for step in job["steps"]} <= {"SUCCESS"}
+    else:
+        assert job["exc_info"]["type"] == "WorkerLost"
+        assert ATTEMPTS[job["method"]] in (1, 2), "it was to run again"

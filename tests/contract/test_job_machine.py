@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     rule,
     run_state_machine_as_test,
@@ -27,6 +28,7 @@ from middlewared import CallError
 from middlewared.database import Database
 from middlewared.tasks import Tasks
 from middlewared.testing import ManualClock
+from middlewared_jobs import JobRecord
 from middlewared_jobs.memory_store import MemoryStore
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.sqlite_store import SqliteStore
@@ -55,6 +57,7 @@ options = st.fixed_dictionaries(
         "run_at": st.integers(0, 3000),
     },
 )
+submissions = st.tuples(methods, tags, locks, options, st.integers(0, 9))
 FIELDS = ["id", "state", "attempt", "attempts", "exc_info", "phase", "method", "parent"]
 
 
@@ -92,6 +95,25 @@ RUSH = [
     "resume",
     "delete",
 ]
+
+
+def check_one(job: ModelJob, record: JobRecord, ran: int) -> None:
+    """See that a crash made of a job what it may.
+
+    Args:
+        job: as it was before.
+        record: as it is now.
+        ran: its last attempt whose body began.
+    """
+    state = str(record.state)
+    assert state in (*FINAL, "WAITING")
+    if job.final:
+        assert (state, record.attempt) == (job.state, job.attempt)
+    if job.state == "RUNNING" and not (job.kind.requeue or job.retries):
+        assert record.final, f"job {job.id} waits again"
+    assert record.attempt >= max(job.attempt, ran)
+    most = 1 + job.retries
+    assert job.kind.requeue or record.attempt <= most, "there were too many attempts"
 
 
 class Machine(RuleBasedStateMachine):
@@ -246,10 +268,19 @@ class Machine(RuleBasedStateMachine):
 
     # New jobs.
 
-    @rule(
-        method=methods, tag=tags, lock=locks, chosen=options, doomed=st.integers(0, 9)
-    )
-    def submit(
+    @initialize(wishes=st.lists(submissions, min_size=3, max_size=8))
+    def begin_with(self, wishes: list[tuple[Any, ...]]) -> None:
+        """Begin with some jobs."""
+        self.submit(wishes)
+
+    @rule(wishes=st.lists(submissions, min_size=1, max_size=3))
+    def submit(self, wishes: list[tuple[Any, ...]]) -> None:
+        """Start jobs, one after the other."""
+        for wish in wishes:
+            self.submit_one(*wish)
+            self.agrees()
+
+    def submit_one(
         self, method: str, tag: int, lock: str, chosen: dict[str, Any], doomed: int
     ) -> None:
         """Start a job."""
@@ -362,9 +393,9 @@ class Machine(RuleBasedStateMachine):
     async def race_restarts(self, job: ModelJob) -> None:
         calls = [self.begin_call("job.restart", job.id) for _ in range(2)]
         await asyncio.wait(calls)
-        (number,) = [call.result() for call in calls if call.exception() is None]
-        (error,) = [call.exception() for call in calls if call.exception()]
-        assert isinstance(error, CallError)
+        answers = [call.result() for call in calls]
+        (number,) = [answer for answer in answers if isinstance(answer, int)]
+        (error,) = [answer for answer in answers if isinstance(answer, CallError)]
         assert error.errno == errno.ESTALE
         again = ModelJob(
             id=number,
@@ -380,20 +411,27 @@ class Machine(RuleBasedStateMachine):
         self.model.add(again)
 
     def begin_call(self, *work: Any) -> asyncio.Task[Any]:
-        """Call, and do not wait."""
-        return self.tasks.start(self.host.call(*work), name=str(work))
+        """Call, and do not wait; what refuses it is the result."""
+        return self.tasks.start(self.answer(*work), name=str(work))
+
+    async def answer(self, *work: Any) -> Any:
+        try:
+            return await self.host.call(*work)
+        except CallError as exc:
+            return exc
 
     # What becomes of jobs.
 
-    @rule(number=picks, cue=cues)
-    def tell(self, number: int, cue: str) -> None:
-        """Let a body go on."""
-        if not self.listeners():
-            return
-        found = self.listeners()
-        job = found[number % len(found)]
-        self.run(self.cue(job, cue))
-        self.model.obey(job, cue)
+    @rule(told=st.lists(st.tuples(picks, cues), min_size=1, max_size=4))
+    def tell(self, told: list[tuple[int, str]]) -> None:
+        """Let bodies go on, one after the other."""
+        for number, cue in told:
+            found = self.listeners()
+            if found:
+                job = found[number % len(found)]
+                self.run(self.cue(job, cue))
+                self.model.obey(job, cue)
+                self.agrees()
 
     async def cue(self, job: ModelJob, cue: str) -> None:
         self.stage.tell(job.id, cue)
@@ -450,26 +488,32 @@ class Machine(RuleBasedStateMachine):
             refused = exc.number
         self.run(self.refused_alike(refused, self.host.call("job.delete", job.id)))
 
-    @rule(milliseconds=st.integers(1, 5000) | st.just(2_000_000))
-    def advance(self, milliseconds: int) -> None:
-        """Let time pass."""
+    @rule(
+        what=st.sampled_from(["advance", "stop", "crash"]),
+        milliseconds=st.integers(1, 5000) | st.just(2_000_000),
+    )
+    def pass_on(self, what: str, milliseconds: int) -> None:
+        """Let time pass, and then stop or die, and start."""
         self.clock.advance(milliseconds / 1000)
         self.model.advance(milliseconds)
         self.run(self.tick())
+        self.agrees()
+        if what == "stop":
+            self.stop()
+        elif what == "crash":
+            self.crash()
 
     async def tick(self) -> None:
         self.host.tick()
 
     # Stops and crashes.
 
-    @rule()
     def stop(self) -> None:
         """Stop and start."""
         assert self.run(self.host.stop())
         self.model.halt("ServerStopped")
         self.run(self.begin())
 
-    @rule()
     def crash(self) -> None:
         """Die, and start."""
         self.run(self.die())
@@ -520,18 +564,20 @@ class Machine(RuleBasedStateMachine):
         if how == "stop":
             assert await host.stop()
         host.fuse.blown = True
-        answers = {}
+        answers = list[tuple[list[Any], Any]]()
         for work, call in zip(filter(None, works), calls, strict=True):
             if not call.done():
                 call.cancel()
-            with contextlib.suppress(asyncio.CancelledError, CallError):
-                answers[tuple(map(repr, work))] = (work, await call)
+            with contextlib.suppress(asyncio.CancelledError):
+                answer = await call
+                if not isinstance(answer, CallError):
+                    answers.append((work, answer))
         self.stage.next_life()
         await host.crash()
         self.stage.next_life()
         await host.start()
         left = await host.left()
-        self.check_left(left, list(answers.values()), how)
+        self.check_left(left, answers)
         for number, record in left.items():
             self.model.learn(number, record)
         self.model.ran, self.model.stepped = (
@@ -559,40 +605,26 @@ class Machine(RuleBasedStateMachine):
                 return [f"job.{what}", job.id]
 
     def check_left(
-        self, left: dict[int, Any], answers: list[tuple[list[Any], Any]], how: str
+        self, left: dict[int, Any], answers: list[tuple[list[Any], Any]]
     ) -> None:
         """See that nothing told is lost, and nothing happened that must not."""
-        model = self.model
         deleted = {work[1] for work, _ in answers if work[0] == "job.delete"}
+        assert not deleted & left.keys(), "a deleted job is back"
         for work, answer in answers:
-            if work[0] in ("job.submit", "job.retry", "job.restart"):
-                assert answer in left or answer in self.gone_amid, (
-                    "an answered job is lost"
-                )
+            if isinstance(answer, int):
+                found = answer in left or answer in self.gone_amid
+                assert found, "an answered job is lost"
             if work[0] == "job.abort" and work[1] in left:
-                assert str(left[work[1]].state) in FINAL, "an answered abort is lost"
-        model.gone |= deleted
-        for number in deleted:
-            assert number not in left, "a deleted job is back"
-            model.jobs.pop(number, None)
-        attempts: dict[int, int] = {}
-        for number, attempt in self.stage.ran:
-            attempts[number] = max(attempt, attempts.get(number, 0))
-        for number, job in list(model.jobs.items()):
-            record = left.get(number)
-            if record is None:
-                assert number in self.gone_amid, f"job {number} is lost"
-                del model.jobs[number]
-                model.gone.add(number)
+                state = str(left[work[1]].state)
+                assert state in FINAL, "an answered abort is lost"
+        ran = dict(sorted(self.stage.ran))
+        for number, job in list(self.model.jobs.items()):
+            if number in left:
+                check_one(job, left[number], ran.get(number, 0))
                 continue
-            if job.final:
-                assert (record.state, record.attempt) == (job.state, job.attempt)
-            if job.state == "RUNNING" and not (job.kind.requeue or job.retries):
-                assert record.final, f"job {number} waits again"
-            assert record.attempt >= max(job.attempt, attempts.get(number, 0))
-            assert str(record.state) in (*FINAL, "WAITING")
-            again = record.attempt - 1 - job.lost - job.retries
-            assert job.kind.requeue or again <= 0, "there were too many attempts"
+            assert number in self.gone_amid, f"job {number} is lost"
+            del self.model.jobs[number]
+            self.model.gone.add(number)
 
     async def begin(self) -> None:
         self.stage.next_life()
@@ -613,7 +645,8 @@ def test_jobs_do_what_the_model_does(store: str) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            print_blob=True,
+            # Shrinking takes minutes, since a difference is waited for.
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -13,7 +13,7 @@ from middlewared.testing import ManualClock
 from middlewared_jobs import Job, JobRecord, State, job
 from middlewared_jobs.journal import Journal
 from middlewared_jobs.memory_store import MemoryStore
-from middlewared_jobs.record import CoreGetJobsItemCredentials, LoginData
+from middlewared_jobs.record import Attempt, CoreGetJobsItemCredentials, LoginData
 from middlewared_jobs.recovery import Recovered, recover, rights_of
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
@@ -117,6 +117,22 @@ async def test_running_jobs_have_lost_their_worker(start: Start) -> None:
     assert ended.time_finished is not None
     assert ended.time_finished.ms == NOW
     assert ended.attempt == 1
+
+
+async def test_the_attempt_that_was_lost_is_listed_with_the_others(
+    start: Start,
+) -> None:
+    """After an attempt that failed, the one that lost its worker is on record too."""
+    failed = Attempt(1, None, Date(EPOCH), "told to", "", None)
+    record = make_record(
+        1, method="pool.scrub", state=State.RUNNING, attempt=2, attempts=[failed]
+    )
+    start.leave(record, b'["tank"]')
+    await start.run()
+    first, last = (await start.ended(1)).attempts
+    assert (first.number, last.number) == (1, 2)
+    assert last.exc_info is not None
+    assert last.exc_info.type == "WorkerLost"
 
 
 async def test_excerpt_is_made_of_the_surviving_log(
