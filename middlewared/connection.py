@@ -478,6 +478,8 @@ class Connection(asyncio.Protocol):
 def _unsent(transport: asyncio.Transport) -> int:
     """Bytes that the peer's kernel has not acknowledged (ioctl TIOCOUTQ)."""
     socket = transport.get_extra_info("socket")
+    if socket is None:
+        return 0  # uvloop's TLS: gone, and `connection_lost` comes in the next tick
     with contextlib.suppress(OSError, ValueError):
         answer = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
         return int(struct.unpack("i", answer)[0])

@@ -73,11 +73,12 @@ class _HttpProtocol(H11Protocol):
         # A body that ends with the connection (HTTP/1.0) is complete for its reader
         # unless the connection is reset: that is what closing without lingering does.
         sock = self.transport.get_extra_info("socket")
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(fileno=os.dup(sock.fileno())) as same,
-        ):
-            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        if sock is not None:  # it is None over TLS once the client is gone
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(fileno=os.dup(sock.fileno())) as same,
+            ):
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -392,9 +393,21 @@ class Server:
                 *self._config.encoded_headers,
             ]
             now = self.loop.time()
-            for connection in list(self.connections):
-                connection.watch(now)
+            self.look_after_connections(now)
             await anyio.sleep(min(WATCH_INTERVAL, self.settings.send_stall / 4))
+
+    def look_after_connections(self, now: float) -> None:
+        """Ping the silent, disconnect the dead; a bug with one concerns no other.
+
+        Args:
+            now: the loop's time, seconds.
+        """
+        for connection in list(self.connections):
+            try:
+                connection.watch(now)
+            except Exception:
+                logger.exception("a connection could not be looked after")
+                connection.abort("of a bug of the server", "failed")
 
     # Stopping.
 

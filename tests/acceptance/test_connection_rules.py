@@ -8,10 +8,13 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
+from websockets.asyncio.client import connect as dial
+from certificates import make_pair
 from wire_client import (
     CLOSE,
     PATIENCE,
@@ -598,3 +601,36 @@ async def test_shutdown_closes_with_1012_and_does_not_wait_for_a_stuck_client() 
         await ended.wait()
     good.close()
     stuck.close()
+
+
+# Looking after them.
+
+
+async def test_server_outlives_clients_that_vanish_while_it_looks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in the moment when TLS knows of the end and the connection does not yet."""
+    pair = make_pair(tmp_path)
+    async with wire_server(**pair.settings) as server:
+        url, trust = server.running.ws_url, pair.trust()
+        for _ in range(20):
+            client = await dial(url, ssl=trust, proxy=None)
+            client.transport.abort()
+            while server.connections:
+                server.running.server.look_after_connections(anyio.current_time())
+                await anyio.lowlevel.checkpoint()
+    assert "could not be looked after" not in caplog.text
+
+
+async def test_bug_with_one_connection_concerns_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That one is disconnected, the log has the traceback, the look goes on."""
+    async with wire_server() as server:
+        victim = await server.anonymous()
+        (connection,) = server.connections
+        monkeypatch.setattr(connection, "watch", None)
+        other = await server.anonymous()
+        await victim.wait_end()
+        assert await other.call("core.ping") == "pong"
+        assert "could not be looked after" in caplog.text
