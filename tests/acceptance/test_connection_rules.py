@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from websockets.asyncio.client import connect as dial
 from certificates import make_pair
+from websockets.asyncio.client import connect as dial
 from wire_client import (
     CLOSE,
     PATIENCE,
