@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections import OrderedDict
 from functools import partial
 
 import anyio
@@ -21,6 +22,8 @@ SALT_BYTES = 16
 ARGON2_MEMORY, ARGON2_TIME, ARGON2_LANES = 19_456, 2, 1
 #: Hashes made at one time (design, section 8).
 THREADS = 2
+#: Verifiers whose secret is known again without a hash.
+MAX_KNOWN = 1000
 
 
 class Verifier(msgspec.Struct, frozen=True):
@@ -68,6 +71,7 @@ class Hashing:
             parallelism=ARGON2_LANES,
         )
         self._threads = anyio.CapacityLimiter(THREADS)
+        self._known = _Known()
 
     async def hash_password(self, password: str) -> str:
         """Hash a password with argon2id."""
@@ -102,7 +106,12 @@ class Hashing:
         )
 
     async def check_secret(self, verifier: Verifier | None, secret: str) -> bool:
-        """Tell whether *secret* is the verifier's; None takes as long and is not."""
+        """Tell whether *secret* is the verifier's; None takes as long and is not.
+
+        Who polls with a key pays for one hash: a right secret is known again.
+        """
+        if verifier is not None and self._known.has(verifier, secret):
+            return True
         salt = secrets.token_bytes(SALT_BYTES) if verifier is None else verifier.salt
         iterations = ITERATIONS if verifier is None else verifier.iterations
         made = await anyio.to_thread.run_sync(
@@ -114,4 +123,38 @@ class Hashing:
         )
         if verifier is None:
             return False
-        return hmac.compare_digest(made.stored_key, verifier.stored_key)
+        right = hmac.compare_digest(made.stored_key, verifier.stored_key)
+        if right:
+            self._known.add(verifier, secret)
+        return right
+
+
+class _Known:
+    """Secrets that were right, as digests with a key that nobody else has.
+
+    They are found by their verifier, so that a changed one has none. The secrets are
+    long and random, so a fast digest in memory gives nothing away; passwords, which
+    people choose, are never kept here.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._digests: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def has(self, verifier: Verifier, secret: str) -> bool:
+        """Tell whether this secret was right for this verifier."""
+        digest = self._digests.get(verifier.stored_key)
+        if digest is None or not hmac.compare_digest(digest, self._digest(secret)):
+            return False
+        self._digests.move_to_end(verifier.stored_key)
+        return True
+
+    def add(self, verifier: Verifier, secret: str) -> None:
+        """Know a right secret again; the one not used for longest is forgotten."""
+        self._digests[verifier.stored_key] = self._digest(secret)
+        self._digests.move_to_end(verifier.stored_key)
+        if len(self._digests) > MAX_KNOWN:
+            self._digests.popitem(last=False)
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._key, secret.encode(), "sha256")

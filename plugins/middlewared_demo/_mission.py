@@ -1,7 +1,7 @@
 """A job with five steps and coded messages: the demo's mission for ArcGIS."""
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 from msgspec import Meta
@@ -53,10 +53,19 @@ def add_mission(plugin: Plugin) -> None:
         description: str = "",
         tags: str = "",
         seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0,
+        capabilities: str = "",
+        extent: str = "-180,-90,180,90",
+        locale: str = "en",
+        licenseInfo: str = "",  # noqa: N803 - the wire's word
+        appId: str = "",  # noqa: N803 - the wire's word
+        templateWebMapId: str = "",  # noqa: N803 - the wire's word
+        webMapDescription: str = "",  # noqa: N803 - the wire's word
+        baseMap: dict[str, Any] = {},  # noqa: B006, N803 - the wire's word, never changed
     ) -> str:
         """Create a mission in five steps and return its id.
 
-        A pretended one, to show steps and messages; each step takes *seconds*.
+        A pretended one, to show steps and messages; each step takes *seconds*, and of
+        the others, which the original has, only the title is shown.
         """
         mission = secrets.token_hex(16)
         job.message(1500)

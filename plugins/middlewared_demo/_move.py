@@ -15,7 +15,9 @@ __all__ = ["add_move"]
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 MAX_USERS = 100
-WRONG_NUMBER = "BATCH-1017023"
+#: Code of a wrong number: a check has the bare one, an error of the job the other.
+WRONG_NUMBER = 1017023
+WRONG_ITEM = f"BATCH-{WRONG_NUMBER}"
 
 
 class MovedUser(msgspec.Struct, rename="camel"):
@@ -116,7 +118,5 @@ async def _move(job: Job, moves: Moves, seconds: float) -> None:
             job.count("moved")
         else:
             job.count("failed")
-            job.error_item(
-                user.user_id, WRONG_NUMBER, mistake, location=move.location_id
-            )
+            job.error_item(user.user_id, WRONG_ITEM, mistake, location=move.location_id)
         job.set_progress(100 * done / len(everybody), user.user_id)

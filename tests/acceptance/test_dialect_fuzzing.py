@@ -40,7 +40,7 @@ def key(server: ServerProcess) -> str:
     return found
 
 
-@pytest.mark.timeout(900 if "SOAK" in os.environ else 180)
+@pytest.mark.timeout(3500 if "SOAK" in os.environ else 180)
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_an_error_of_ours(
     server: ServerProcess, key: str, path: str, tmp_path: Path
@@ -54,7 +54,7 @@ def test_nothing_is_an_error_of_ours(
         ],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3400,
         check=False,
         cwd=tmp_path,
         env=os.environ | {"NO_COLOR": "1"},

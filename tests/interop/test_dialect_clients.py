@@ -4,56 +4,127 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from certificates import Pair, make_pair
 from node_packages import install_packages
 from server_process import CONFIG, ServerProcess
+from views_server import make_key, running_views
 
 HERE = Path(__file__).parent
-SFCC = HERE.parent / "node" / "node_modules" / ".bin" / "sfcc-ci"
-
-
-@pytest.fixture
-def key(server_process: ServerProcess) -> str:
-    """Make an account that may run the demo's jobs, and a key of its."""
-    return make_key(server_process)
-
-
-def make_key(server: ServerProcess) -> str:
-    """Make an account and give its API key."""
-    user = ("user", "add", "ann", "--role", "JOB_USER", "--password-stdin")
-    server.command(*user, input_text="correct horse battery")
-    account = json.dumps({"username": "ann", "name": "k"})
-    made = server.command("call", "--json", "api_key.create", account)
-    found: str = json.loads(made.stdout)["key"]
-    return found
-
-
-def test_wxc_sdk(server_process: ServerProcess, key: str) -> None:
-    """The SDK starts, follows, lists and reads errors, and parses all of it."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "webex_client.py"), server_process.url, key],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
+WITH_ERRORS = "COMPLETED_WITH_ERRORS"
+SEEN_BY_SDK = {
+    "move_users": {
+        "checked": [["bad", 1]],
         "name": "moveusers",
         "status": "COMPLETED",
-        "exit": "COMPLETED_WITH_ERRORS",
-        "moved": 1,
-        "failed": 1,
+        "exit": WITH_ERRORS,
+        "counts": [2, 1, 1],
         "steps": ["moveusersvalidateAndMove", "moveusersreport"],
         "listed": [True],
         "errors": ["bad"],
         "pause": 409,
+        "wrong": 400,
         "unknown": "There is no job 'nothing'",
-    }
+    },
+    "manage_numbers": {
+        "second": 409,
+        "paused": ["COMPLETED"],
+        "resumed": ["COMPLETED", WITH_ERRORS],
+        "counts": [2, 1],
+        "operation": "MOVE",
+        "errors": [["12", "400", "LOC"]],
+        "abandoned": "STOPPED",
+        "again": ["ABANDONED", "COMPLETED"],
+        "listed": 3,
+    },
+    "locations": [WITH_ERRORS, ["row 1"], [True]],
+    "device_settings": ["COMPLETED", "LOCATION", [True], []],
+    "devices": [
+        ["applyphonelinekeytemplates", WITH_ERRORS, 100, [True], ["one"]],
+        ["rebuildphones", WITH_ERRORS, 100, [True], ["one"]],
+        ["dynamicdevicesettings", WITH_ERRORS, 100, [True], ["one"]],
+    ],
+    "invites": [WITH_ERRORS, 1, True, ["one"]],
+    "elsewhere": [
+        *("updateroutingprefix", 1, ["one"]),
+        *("managecallrecordingprovider", 1, ["one"]),
+    ],
+}
+SFCC = HERE.parent / "node" / "node_modules" / ".bin" / "sfcc-ci"
+
+
+def test_wxc_sdk(tmp_path: Path) -> None:
+    """The SDK uses every family: it starts, follows, lists, pauses, resumes, abandons.
+
+    It reads errors, and parses all of it into its own types.
+    """
+    with running_views(tmp_path) as views:
+        as_ann = ("--url", views.server.url, "--api-key", views.key, "--json")
+        for method in ("views.prefix", "views.recording"):
+            views.server.command(*as_ann, "call", "-j", method)
+        mine = '[["method", "=", "views.recording"]]'
+        listed = views.server.command(*as_ann, "call", "core.get_jobs", mine)
+        (recording,) = json.loads(listed.stdout)
+        done = subprocess.run(
+            [
+                *(sys.executable, str(HERE / "webex_client.py")),
+                *(views.server.url, views.key, str(views.folder), str(recording["id"])),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == SEEN_BY_SDK
+
+
+#: The form that the mission catalog of Esri's package sends for a title alone.
+MISSION = {
+    "title": "Flood",
+    "snippet": "",
+    "description": "",
+    "licenseInfo": "",
+    "capabilities": "",
+    "async": "true",
+    "tags": "",
+    "extent": "-180,-90,180,90",
+    "locale": "en",
+    "baseMap": "",
+    "appId": "",
+    "f": "json",
+}
+
+
+def test_esri_requests(server_process: ServerProcess) -> None:
+    """What Esri's package sends for a mission and its job, see docs/interop.md."""
+    rest = f"{server_process.url}/arcgis/rest"
+    login = {"f": "json", "username": "ann", "password": make_key(server_process)}
+    with httpx.Client(trust_env=False, headers={"referer": "http"}) as http:
+        token = http.post(f"{rest}/generateToken", data=login).json()["token"]
+        http.headers["X-Esri-Authorization"] = f"Bearer {token}"
+
+        def get(url: str) -> Any:
+            return http.get(url, params={"f": "json"}).json()
+
+        assert get(rest)["authInfo"]["isTokenBasedSecurity"] is True
+        made = http.post(f"{rest}/services/createMission", data=MISSION).json()
+        job = f"{rest}/jobs/{made['jobId']}"
+        deadline = time.monotonic() + 20
+        while get(job)["status"].upper() != "COMPLETED":
+            assert time.monotonic() < deadline
+        assert [f"{rest}/jobs/{one}" for one in get(f"{rest}/jobs")["asyncJobs"]] == [
+            job
+        ]
+        by_post = http.post(job, data={"f": "json"}).json()
+        assert by_post["type"] == "addMission"
+        assert len(by_post["customAttributes"]["missionId"]) == 32
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ async def test_moves_are_checked(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 200
     (checked,) = answer.json()["response"]["usersList"]
     assert (checked["userId"], checked["impacts"]) == ("u0", [])
-    assert checked["errors"][0]["code"] == "BATCH-1017023"
+    assert checked["errors"][0]["code"] == 1017023
     assert (await http.get(MOVES)).json() == {"items": []}
     wrong = await http.post(MOVES, json={"usersList": []})
     assert wrong.status_code == 400
