@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from middlewared import Event
 from middlewared.events import Message
 from middlewared_jobs.record import JobRecord
@@ -64,7 +62,7 @@ class Announcement:
             at,
             self.job,
             self.msg,
-            None if self.change is None else msgspec.Raw(self.change),
+            None if self.change is None else self.change.decode(),
             self.size,
             None if gone is None else gone.owner,
             None if gone is None else gone.method,

@@ -23,10 +23,10 @@ def _copy(record: JobRecord) -> JobRecord:
     return msgspec.json.decode(msgspec.json.encode(record), type=JobRecord)
 
 
-def _record_of(record: JobRecord, change: msgspec.Raw | None) -> JobRecord:
+def _record_of(record: JobRecord, change: str | None) -> JobRecord:
     if change is None:
         return _copy(record)
-    return record_at(fixed_of(record), bytes(change))
+    return record_at(fixed_of(record), change)
 
 
 class MemoryStore:

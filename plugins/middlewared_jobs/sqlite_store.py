@@ -20,6 +20,7 @@ from middlewared.filters import (
     compile_sql,
     matches,
 )
+from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import DETAILS, NULL, JobRecord
@@ -63,16 +64,16 @@ _COLUMNS = tuple(
 _STORED = (*_COLUMNS, "details")
 _SELECT = f"SELECT {', '.join(_STORED)} FROM jobs"  # noqa: S608 - our own names
 _WRITTEN = (*_STORED, "params")
-_UPSERT = (
-    f"INSERT INTO jobs ({', '.join(_WRITTEN)}) "  # noqa: S608 - our own names
-    f"VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT (id) DO UPDATE SET "
+_UPSERT = Insert(
+    "jobs",
+    _WRITTEN,
+    "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in FIXED)
-    + " WHERE excluded.attempt >= jobs.attempt"
+    + " WHERE excluded.attempt >= jobs.attempt",
 )
 _ERROR_FIELDS = ItemError.__struct_fields__
-_INSERT_ERROR = (
-    f"INSERT OR REPLACE INTO job_item_errors (job, {', '.join(_ERROR_FIELDS)}) "  # noqa: S608 - our own names
-    f"VALUES ({', '.join('?' * (len(_ERROR_FIELDS) + 1))})"
+_INSERT_ERROR = Insert(
+    "job_item_errors", ("job", *_ERROR_FIELDS), verb="INSERT OR REPLACE"
 )
 _SELECT_ERRORS = (
     f"SELECT {', '.join(_ERROR_FIELDS)} FROM job_item_errors "  # noqa: S608 - our own names
@@ -91,11 +92,7 @@ _SELECT_OLDEST = (
     "ORDER BY time_finished, id LIMIT ?"
 )
 _MOVE_FIELDS = Move.__struct_fields__
-_INSERT_MOVES = (
-    f"INSERT INTO job_events ({', '.join(_MOVE_FIELDS)}) SELECT "  # noqa: S608 - our own names
-    + ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(_MOVE_FIELDS)))
-    + " FROM json_each(?)"
-)
+_INSERT_MOVE = Insert("job_events", _MOVE_FIELDS)
 _SELECT_SIZES = (
     "SELECT seq, size FROM job_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 )
@@ -228,7 +225,7 @@ def _record_of_move(change: str | None, columns: Sequence[Any]) -> JobRecord:
 
 
 def _kept_rows(moves: Sequence[Move]) -> list[Statement]:
-    return [(_INSERT_MOVES, msgspec.structs.astuple(move)) for move in moves]
+    return [(_INSERT_MOVE, msgspec.structs.astuple(move)) for move in moves]
 
 
 def _item_error(row: Sequence[Any]) -> ItemError:

@@ -66,7 +66,7 @@ class Move(msgspec.Struct, frozen=True):
     at: int
     job: int
     msg: Message
-    change: msgspec.Raw | None
+    change: str | None
     size: int
     owner: int | None = None
     method: str | None = None

@@ -261,9 +261,7 @@ async def test_flush_is_told_when_nothing_waits(tmp_path: Path, kind: str) -> No
 
 def moved(seq: int, record: JobRecord, msg: Message = "changed", **more: Any) -> Move:
     """Make an event that shows a job as it is now."""
-    change = (
-        None if record.final or msg == "removed" else msgspec.Raw(change_of(record))
-    )
+    change = None if record.final or msg == "removed" else change_of(record).decode()
     return Move(seq, more.pop("at", EPOCH), record.id, msg, change, 100, **more)
 
 

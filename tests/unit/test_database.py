@@ -15,13 +15,11 @@ import pytest
 
 from middlewared.database import MAX_GROUP, Database, Statement, renew_epoch
 from middlewared.errors import StoreError
+from middlewared.inserts import Insert
 
 TABLE = "CREATE TABLE t (x INTEGER PRIMARY KEY, text TEXT NOT NULL DEFAULT '') STRICT"
 INSERT = "INSERT INTO t (x) VALUES (?)"
-APPEND = """
-INSERT INTO t (x, text)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
-"""
+APPEND = Insert("t", ("x", "text"))
 FILL = "INSERT INTO t (text) VALUES (?)"
 
 Outcome = StoreError | sqlite3.IntegrityError | None
@@ -265,7 +263,7 @@ class TestWrite:
         await database.wait_committed()
         assert rows(path) == [0, 1, 2, 3, 10, 11, 12, 13]
         inserted = [line for line in statements if line.strip().startswith("INSERT")]
-        assert ["json_each" in line for line in inserted] == [False] * 4 + [True]
+        assert [line.count("'a'") for line in inserted] == [0] * 4 + [4]
 
     async def test_append_belongs_to_its_write(
         self, database: Database, path: Path

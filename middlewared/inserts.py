@@ -1,0 +1,65 @@
+"""SQL that inserts rows, many at a time."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any, Self
+
+__all__ = ["Insert"]
+
+#: How many rows go into SQLite in one call; of more, as many as fit, again and again.
+WIDTHS = (64, 16, 4)
+
+
+class Insert(str):  # noqa: SLOT000 - there are few
+    """The SQL that inserts one row, with a parameter for each column.
+
+    sqlite3 lets go of the interpreter for each row and waits for it again, up to 5 ms
+    when the loop is busy; so rows go in together, in statements of several widths.
+
+    Args:
+        table: where to.
+        columns: their names.
+        tail: what follows the values, ``ON CONFLICT`` for example.
+        verb: ``INSERT OR REPLACE``, for example.
+    """
+
+    _head: str
+    _values: str
+    _tail: str
+
+    def __new__(
+        cls, table: str, columns: Sequence[str], tail: str = "", verb: str = "INSERT"
+    ) -> Self:
+        """Make the SQL."""
+        head = f"{verb} INTO {table} ({', '.join(columns)}) VALUES "
+        values = f"({', '.join('?' * len(columns))})"
+        made = super().__new__(cls, f"{head}{values} {tail}".strip())
+        made._head, made._values, made._tail = head, values, tail
+        return made
+
+    @cached_property
+    def _wide(self) -> dict[int, str]:
+        return {
+            width: f"{self._head}{', '.join([self._values] * width)} {self._tail}"
+            for width in WIDTHS
+        }
+
+    def run(
+        self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows, in order; each finds those before it.
+
+        Raises:
+            sqlite3.Error: one of them breaks a rule; those before may be inserted.
+        """
+        begin, count = 0, len(rows)
+        for width in WIDTHS:
+            while count - begin >= width:
+                end = begin + width
+                values = list(chain.from_iterable(rows[begin:end]))
+                connection.execute(self._wide[width], values)
+                begin = end
+        if begin < count:
+            connection.executemany(self, rows[begin:])
