@@ -208,10 +208,10 @@ class InvalidParams(ValidationErrors):
 
 
 class Trace(msgspec.Struct, rename={"class_": "class"}):
-    """Where an error came from; for full admins only, the text aside."""
+    """Where an error came from; for full admins only, the last line aside."""
 
     class_: str
-    formatted: str | None
+    formatted: str
     repr: str
 
 
@@ -262,19 +262,21 @@ def describe_error(exc: BaseException, *, with_trace: bool) -> ErrorData:
 
     Args:
         exc: the exception.
-        with_trace: full admins see the traceback, other callers class and text.
+        with_trace: full admins see the traceback, other callers its last line: clients
+            print it whatever it is.
     """
+    name, reason = type(exc).__name__, str(exc) or repr(exc)
     number, extra = error_number(exc), validation_extra(exc)
     if isinstance(exc, CallError) and extra is None:
         extra = exc.extra
     return ErrorData(
         error=number,
         errname=errname(number),
-        reason=str(exc) or repr(exc),
+        reason=reason,
         trace=Trace(
-            class_=type(exc).__name__,
-            formatted=traceback_text(exc) if with_trace else None,
-            repr=repr(exc) if with_trace else type(exc).__name__,
+            class_=name,
+            formatted=traceback_text(exc) if with_trace else f"{name}: {reason}",
+            repr=repr(exc) if with_trace else name,
         ),
         extra=extra,
     )

@@ -356,7 +356,7 @@ def _encodable(data: ErrorData) -> ErrorData:
         trace=trace
         and Trace(
             class_=trace.class_,
-            formatted=trace.formatted and _printable(trace.formatted),
+            formatted=_printable(trace.formatted),
             repr=_printable(trace.repr),
         ),
         extra=None if data.extra is None else _printable(repr(data.extra)),

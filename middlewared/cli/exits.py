@@ -35,6 +35,7 @@ def exit_code(error: Exception) -> Exit:
             return Exit.CONNECTION
         case (
             client.InvalidAddress()
+            | client.NotText()
             | kernel.SettingsError()
             | kernel.StartError()
             | kernel.StoreError()

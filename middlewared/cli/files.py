@@ -190,7 +190,8 @@ def download(
     params = parse_params(args)
 
     async def body(client: "Client") -> None:
-        filename = Path(output or method).name
+        name = Path(output or method).name
+        filename = name.encode(errors="replace").decode()  # may be bytes, no text
         silent = quiet or target.as_json
         opened = client.download(method, *params, filename=filename, buffered=buffered)
         with (

@@ -68,7 +68,8 @@ def _network(scheme: str, url: str, text: str) -> Address:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
+        (host or "").encode("idna")
+    except ValueError as error:  # UnicodeError is one
         raise InvalidAddress(f"address {text!r}: {error}") from None
     if not host:
         raise InvalidAddress(f"address {text!r} names no host")

@@ -60,6 +60,7 @@ class Connection:
             RemoteError: the server answered with an error.
             ConnectionLost: there will be no answer.
             TypeError: a param is nothing that JSON can say.
+            NotText: the method or a text in the params is no UTF-8.
         """
         frame = encode_request(message_id, method, params)
         if self._lost is not None:

@@ -2,7 +2,7 @@
 
 * `ClientError`
     * `InvalidAddress`, `CannotConnect`, `ConnectionLost`, `LoginFailed`
-    * `NotAJob`, `JobNotFound`, `ResultUnavailable`, `Lagged`
+    * `NotText`, `NotAJob`, `JobNotFound`, `ResultUnavailable`, `Lagged`
 * `RemoteError`, also a `middlewared.errors.CallError`: an error that the server sent
     * `RemoteValidationErrors`, also a `middlewared.errors.ValidationErrors`
     * `JobFailed`, and `JobValidationErrors` when its params were refused by the body
@@ -36,6 +36,7 @@ __all__ = [
     "Lagged",
     "LoginFailed",
     "NotAJob",
+    "NotText",
     "RemoteError",
     "RemoteValidationErrors",
     "ResultUnavailable",
@@ -61,6 +62,10 @@ class ClientError(MiddlewareError):
 
 class InvalidAddress(ClientError, ValueError):
     """The address of the server cannot be read."""
+
+
+class NotText(ClientError, ValueError):
+    """A text cannot be sent, since UTF-8 cannot say it: bytes of a file's name, say."""
 
 
 class CannotConnect(ClientError):

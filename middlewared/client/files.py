@@ -185,7 +185,7 @@ def _part_head(boundary: str, name: str, filename: str | None) -> bytes:
         shown = f'; filename="{quoted}"'
     return (
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'
-    ).encode()
+    ).encode(errors="replace")  # names of files may be bytes that are no text
 
 
 async def _pieces(source: Source) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from middlewared.client.errors import ErrorObject
+from middlewared.client.errors import ErrorObject, NotText
 
 __all__ = [
     "Message",
@@ -58,10 +58,25 @@ def encode_request(
 
     Raises:
         TypeError: a param is nothing that JSON can say.
+        NotText: the method or a text in the params is no UTF-8.
     """
-    return _encoder.encode(
-        {"jsonrpc": "2.0", "id": message_id, "method": method, "params": params}
-    )
+    try:
+        return _encoder.encode(
+            {"jsonrpc": "2.0", "id": message_id, "method": method, "params": params}
+        )
+    except UnicodeEncodeError as error:
+        # Not the whole text: it may be a password.
+        what = "the method" if error.object == method else f"a param of {method}"
+        broken = _name(error.object[error.start])
+        raise NotText(f"{what} is no UTF-8 text: it holds {broken}") from None
+
+
+def _name(character: str) -> str:
+    try:
+        # How Python keeps a byte of an argument that is no text (PEP 383).
+        return f"the byte {character.encode(errors='surrogateescape')[0]:#x}"
+    except UnicodeEncodeError:
+        return f"U+{ord(character):X}"
 
 
 def to_datetime(value: Mapping[str, Any]) -> datetime:

@@ -255,7 +255,7 @@ async def test_guest_learns_nothing_about_params(server: WireServer) -> None:
             error = (await guest.answer_to(1))["error"]
             assert (error["code"], error["data"]["error"]) == (-32001, 207), method
             assert set(error["data"]) == KEYS
-            assert error["data"]["trace"]["formatted"] is None
+            assert "Traceback" not in str(error)
         unknown = await guest.request(f"{method}x")
         assert unknown["error"] == {"code": -32601, "message": "Method does not exist"}
 

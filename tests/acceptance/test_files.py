@@ -69,6 +69,15 @@ def test_upload(server: ServerProcess, tmp_path: Path) -> None:
     assert "demo.count_upload SUCCESS" in done.stderr
 
 
+def test_names_that_are_no_text(server: ServerProcess, tmp_path: Path) -> None:
+    """Names of files are bytes: what UTF-8 cannot say is sent as a question mark."""
+    path = tmp_path / "a\udcff"
+    server.command("download", "demo.stream", "3", "-o", str(path))
+    done = server.command("upload", "demo.count_upload", "-f", str(path))
+    (received,) = json.loads(done.stdout)
+    assert (received["filename"], received["bytes"]) == ("a?", 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

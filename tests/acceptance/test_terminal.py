@@ -217,7 +217,12 @@ def test_no_server(server: ServerProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("ping", "--url", "ftp://host"), ("no-such-command",), ("job", "show", "seven")],
+    [
+        ("ping", "--url", "ftp://host"),
+        ("no-such-command",),
+        ("job", "show", "seven"),
+        ("call", "-j", "demo.noop", "a\udcff"),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage(server: ServerProcess, words: tuple[str, ...]) -> None:

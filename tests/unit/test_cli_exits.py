@@ -11,6 +11,7 @@ from middlewared.client import (
     JobAborted,
     JobFailed,
     LoginFailed,
+    NotText,
 )
 
 ITEM = {"id": 1, "state": "FAILED"}
@@ -26,6 +27,7 @@ ITEM = {"id": 1, "state": "FAILED"}
         (CannotConnect("x"), Exit.CONNECTION),
         (ConnectionLost("x"), Exit.CONNECTION),
         (InvalidAddress("x"), Exit.USAGE),
+        (NotText("x"), Exit.USAGE),
         (errors.SettingsError("x"), Exit.USAGE),
         (errors.StartError("x"), Exit.USAGE),
         (errors.StoreError("x"), Exit.USAGE),

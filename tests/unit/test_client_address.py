@@ -51,6 +51,8 @@ def test_unix(text: str | Path, path: str) -> None:
         ("ftp://host", "starts with ftp://"),
         ("ws://", "names no host"),
         ("ws://host:99999", "Port out of range"),
+        ("http://a..b", "label empty"),
+        ("http://a\udcff/", "Invalid character"),
         ("ws+unix://", "names no unix socket"),
         ("/" + 110 * "x", "111 bytes, the system allows 107"),
     ],

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from middlewared.client import from_datetime, to_datetime
+from middlewared.client import NotText, from_datetime, to_datetime
 from middlewared.client.wire import decode_message, encode_request
 
 
@@ -32,6 +32,21 @@ def test_no_message(text: bytes) -> None:
     """What is no message object raises DecodeError, however deeply nested."""
     with pytest.raises(msgspec.DecodeError):
         decode_message(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "param", "words"),
+    [
+        ("a\udcff", 1, "the method is no UTF-8 text: it holds the byte 0xff"),
+        ("a.b", ["pass\udcfe"], "a param of a.b is .* it holds the byte 0xfe"),
+        ("a.b", {"\ud800": 1}, "a param of a.b is .* it holds U\\+D800"),
+    ],
+)
+def test_no_text(method: str, param: object, words: str) -> None:
+    """What UTF-8 cannot say is refused, and not repeated: it may be a password."""
+    with pytest.raises(NotText, match=words) as caught:
+        encode_request("1", method, [param])
+    assert "pass" not in str(caught.value)
 
 
 def test_dates() -> None:

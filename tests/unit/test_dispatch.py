@@ -452,7 +452,7 @@ async def test_traceback_goes_to_full_admins_only(world: World) -> None:
             data = (await world.ask(method))["error"]["data"]
             assert list(data) == ["error", "errname", "reason", "trace", "extra"]
             assert list(data["trace"]) == ["class", "formatted", "repr"]
-            assert (data["trace"]["formatted"] is not None) is shown
+            assert ("Traceback" in data["trace"]["formatted"]) is shown
             assert ("Traceback" in str(data)) is shown
 
 

@@ -127,7 +127,8 @@ async def test_limited_user_is_refused_with_eacces(server: RunningServer) -> Non
         await client.login("ann", "pw")
         response = await client.request("user.query")
         assert error_of(response) == (-32001, 13, "[EACCES] Not authorized")
-        assert response["error"]["data"]["trace"]["formatted"] is None
+        shown = response["error"]["data"]["trace"]["formatted"]
+        assert shown == "CallError: [EACCES] Not authorized"
 
 
 async def test_token_and_key_over_the_socket(server: RunningServer) -> None:

@@ -10,7 +10,7 @@
  * @property {string} errname Its name, for example `"EPERM"`.
  * @property {string} reason One sentence for people, `"[EPERM] …"`.
  * @property {{class: string, formatted: string|null, repr: string}|null} trace
- *   The exception; `formatted` is the traceback, for full admins only.
+ *   The exception; `formatted` is the traceback, for others than full admins its last line.
  * @property {any} extra Details; `[[attribute, message, errno], …]` for params
  *   that were refused.
  */
