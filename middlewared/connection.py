@@ -26,6 +26,7 @@ from middlewared.access import Origin
 from middlewared.events import Event, Subscriber
 from middlewared.figures import Traffic
 from middlewared.hosts import NOT_ALLOWED, client_allowed
+from middlewared.scanner import Received, Scanner
 from middlewared.sendqueue import Importance, SendQueue
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
@@ -123,7 +124,8 @@ class Connection(asyncio.Protocol):
         self._traffic = self.gate.traffic
         self._ws = _Protocol()
         self._queue = SendQueue(settings.send_queue_limit)
-        self._received: deque[Any] = deque()
+        self._received: deque[Received] = deque()
+        self._scanner = Scanner(self._ws, self._received.append)
         self._handling = self._reading_paused = False
         self._fragments: list[bytes] = []
         self._paused = False
@@ -153,14 +155,13 @@ class Connection(asyncio.Protocol):
         """Parse what came and start what it asks for; never waits."""
         self._heard_at = self._loop.time()
         self._traffic.received += len(data)
-        self._ws.receive_data(data)
-        self._received.extend(self._ws.events_received())
+        self._scanner.feed(data)
         if not self._handling:
             self._handle_events()
 
     def eof_received(self) -> None:
         """Close a connection whose client stopped sending."""
-        self._ws.receive_eof()
+        self._scanner.feed_eof()
         self._send_protocol_data()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -319,10 +320,12 @@ class Connection(asyncio.Protocol):
         until = time.perf_counter() + SLICE_SECONDS
         while self._received:
             event = self._received.popleft()
-            if isinstance(event, Request):
-                self._handshake(event)
+            if isinstance(event, bytes):
+                self._receive_message(event)
             elif isinstance(event, Frame):
                 self._receive_frame(event)
+            elif isinstance(event, Request):
+                self._handshake(event)
             if time.perf_counter() > until and self._received:
                 self._handling = True
                 self._loop.call_soon(self._handle_events)
@@ -358,8 +361,6 @@ class Connection(asyncio.Protocol):
                 self._fail(CloseCode.POLICY_VIOLATION, NOT_ALLOWED)
 
     def _receive_frame(self, frame: Frame) -> None:
-        # Not by the state: what came before the client's close frame counts, though
-        # both were in one piece.
         if self._deaf:
             return
         match frame.opcode:
@@ -379,6 +380,13 @@ class Connection(asyncio.Protocol):
                 return
             data = b"".join(self._fragments)
             self._fragments.clear()
+        self._receive_message(data)
+
+    def _receive_message(self, data: bytes) -> None:
+        # Not by the state: what came before the client's close frame counts, though
+        # both were in one piece.
+        if self._deaf or self.session is None:
+            return
         if not data.isascii():
             try:
                 data.decode()
@@ -387,8 +395,6 @@ class Connection(asyncio.Protocol):
                     CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}"
                 )
                 return
-        if self.session is None:
-            return
         try:
             self.gate.handler.receive(self.session, data)
         except Exception:

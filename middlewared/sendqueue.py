@@ -22,13 +22,11 @@ class Importance(IntEnum):
 
 
 class Entry:
-    """One frame in the queue; its frame is empty once it was dropped."""
+    """A frame that may give way; its frame is empty once it did."""
 
     __slots__ = ("frame", "importance", "key")
 
-    def __init__(
-        self, frame: bytes, key: Hashable | None, importance: Importance
-    ) -> None:
+    def __init__(self, frame: bytes, key: Hashable, importance: Importance) -> None:
         self.frame = frame
         self.key = key
         self.importance = importance
@@ -60,7 +58,8 @@ class SendQueue:
     )
 
     def __init__(self, limit: int) -> None:
-        self._entries: deque[Entry] = deque()
+        #: Frames without a key stand for themselves.
+        self._entries: deque[Entry | bytes] = deque()
         self._newest: dict[Hashable, Entry] = {}
         self._limit = limit
         self._dropped = 0
@@ -88,20 +87,24 @@ class SendQueue:
             importance: whether a newer frame of the same key may replace it.
             behind: the client does not keep up, so the newest progress is enough.
         """
-        entry = Entry(frame, key, importance)
-        self._entries.append(entry)
         self.size += len(frame)
-        if key is not None:
-            older = self._newest.get(key)
-            if older is not None and self._gives_way(older, behind=behind):
-                self._drop(older)
-                if self._dropped > MAX_DROPPED + len(self._entries) // 2:
-                    self._sweep()
-            self._newest[key] = entry
+        if key is None:
+            self._entries.append(frame)
+        else:
+            self._put_keyed(Entry(frame, key, importance), behind=behind)
         if self.size > self._limit:
             if not self._tight:
                 self._shrink()
             self.overflown = self.size > self._limit
+
+    def _put_keyed(self, entry: Entry, *, behind: bool) -> None:
+        self._entries.append(entry)
+        older = self._newest.get(entry.key)
+        if older is not None and self._gives_way(older, behind=behind):
+            self._drop(older)
+            if self._dropped > MAX_DROPPED + len(self._entries) // 2:
+                self._sweep()
+        self._newest[entry.key] = entry
 
     def _gives_way(self, older: Entry, *, behind: bool) -> bool:
         """Tell whether an entry may go now that a newer one of its key comes."""
@@ -116,7 +119,11 @@ class SendQueue:
         entries, newest = self._entries, self._newest
         while entries and length < size:
             entry = entries.popleft()
-            if entry.key is not None and newest.get(entry.key) is entry:
+            if isinstance(entry, bytes):
+                taken.append(entry)
+                length += len(entry)
+                continue
+            if newest.get(entry.key) is entry:
                 del newest[entry.key]
             if entry.frame:
                 taken.append(entry.frame)
@@ -143,7 +150,11 @@ class SendQueue:
 
     def _sweep(self) -> None:
         """Forget dropped entries: they take memory, though no bytes for the socket."""
-        self._entries = deque(entry for entry in self._entries if entry.frame)
+        self._entries = deque(
+            entry
+            for entry in self._entries
+            if isinstance(entry, bytes) or entry.frame
+        )
         self._dropped = 0
 
     def _shrink(self) -> None:
@@ -151,7 +162,8 @@ class SendQueue:
         self._tight = True
         for entry in self._entries:
             if (
-                entry.frame
+                isinstance(entry, Entry)
+                and entry.frame
                 and entry.importance is not Importance.KEEP
                 and self._newest.get(entry.key) is not entry
             ):
