@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from middlewared.call import Respond
 from middlewared.session import ClientSession
 
-__all__ = ["Batch", "Respond", "join_answers"]
-
-Respond = Callable[[bytes], None]
+__all__ = ["Batch", "join_answers"]
 
 #: Elements of a batch that are started in one tick of the loop.
 BATCH_SLICE = 64

@@ -44,6 +44,8 @@ SLICE_SECONDS = 0.002
 WRITE_SIZE = 256 * 1024
 #: Fragments of one message (as websockets limits them).
 MAX_FRAGMENTS = 4096
+# Looking a member up in its enum takes 0.1 us.
+KEEP, NEWEST, OPEN = Importance.KEEP, Importance.NEWEST, State.OPEN
 #: How the frame of a pong begins; also the key of pongs in the queue.
 PONG = b"\x8a"
 
@@ -194,7 +196,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; it leaves with all that is due in this tick of the loop."""
-        self._put(frame, None, Importance.KEEP)
+        self._put(frame, None, KEEP)
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         """Queue an event; the first progress gives way when the client is behind."""
@@ -237,7 +239,7 @@ class Connection(asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake; `watch` ends what does not answer."""
         self._deaf = True
-        if self._ws.state is State.OPEN:
+        if self._ws.state is OPEN:
             self._ws.send_close(code, reason)
             self._send_protocol_data()
         elif self._ws.state is State.CONNECTING and self._transport is not None:
@@ -276,7 +278,7 @@ class Connection(asyncio.Protocol):
         elif self._closing_at is not None:
             if now - max(self._closing_at, self._taken_at) > settings.close_timeout:
                 self.abort("it did not answer the closing handshake", "closing")
-        elif self._ws.state is State.OPEN:
+        elif self._ws.state is OPEN:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
@@ -354,7 +356,7 @@ class Connection(asyncio.Protocol):
         else:
             response = self._ws.reject(*refusal)
         self._ws.send_response(response)
-        if self._ws.state is State.OPEN:
+        if self._ws.state is OPEN:
             self.session = self.gate.open_session(self, self.origin)
             if not client_allowed(self.origin, self.gate.settings):
                 # As a close, not as a refusal: only so clients know not to come back.
@@ -414,11 +416,11 @@ class Connection(asyncio.Protocol):
             if not data:
                 self._begin_closing()
             elif data.startswith(PONG):
-                self._put(data, PONG, Importance.NEWEST, control=True)
+                self._put(data, PONG, NEWEST, control=True)
             else:
-                self._put(data, None, Importance.KEEP, control=True)
+                self._put(data, None, KEEP, control=True)
         # Our close frame, if there is one, is queued: nothing may follow it.
-        self._mute = self._ws.state is not State.OPEN
+        self._mute = self._ws.state is not OPEN
 
     def _put(
         self,

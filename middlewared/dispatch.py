@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from types import CoroutineType
 from typing import Any
@@ -14,14 +14,13 @@ import anyio.to_thread
 import msgspec
 
 from middlewared import jsonrpc
-from middlewared.access import Credentials
-from middlewared.audit import Note, Trail, show_params
-from middlewared.batch import Batch, Respond, join_answers
+from middlewared.audit import Trail
+from middlewared.batch import Batch, join_answers
+from middlewared.call import Call, InnerCall, Respond
 from middlewared.clock import Clock
 from middlewared.context import Context, Services
 from middlewared.errors import (
     CallError,
-    InternalError,
     InvalidRequest,
     MethodNotFound,
     ParseError,
@@ -37,9 +36,13 @@ from middlewared.settings import Settings
 from middlewared.strangers import Strangers
 from middlewared.tasks import Tasks
 
-__all__ = ["Call", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
+
+# Looking a member up in its enum takes 0.1 us.
+IMMEDIATE, ASYNC = Executor.IMMEDIATE, Executor.ASYNC
+THREAD, DEFERRED = Executor.THREAD, Executor.DEFERRED
 
 #: Why a request never comes to a method, by the code of the error.
 REFUSALS = {
@@ -48,159 +51,6 @@ REFUSALS = {
     MethodNotFound.code: "method_not_found",
     TooManyCalls.code: "too_many",
 }
-
-
-class Call:
-    """One request on its way: who asked, for what, and where the answer goes.
-
-    Attributes:
-        method: what is called.
-        values: bound values in signature order.
-        id: id of the request byte for byte, empty for a notification.
-        context: the rights it runs with; its session may be None.
-        legacy_jobs: a job call is answered at once, with the job's id.
-        cancelled: the client has given the answer up.
-    """
-
-    __slots__ = (
-        "_cancel",
-        "_figures",
-        "_limit",
-        "_note",
-        "_respond",
-        "cancelled",
-        "context",
-        "id",
-        "legacy_jobs",
-        "method",
-        "session",
-        "values",
-    )
-
-    def __init__(
-        self,
-        method: Method,
-        values: list[Any],
-        number: bytes,
-        context: Context,
-        *,
-        session: ClientSession | None = None,
-        respond: Respond | None = None,
-        limit: int = 0,
-        figures: CallFigures | None = None,
-    ) -> None:
-        self.method = method
-        self.values = values
-        self.id = number
-        self.context = context
-        self.session = session
-        self.legacy_jobs = session is not None and session.options.legacy_jobs
-        self._respond = respond
-        self._limit = limit
-        self._figures = figures
-        self._note: Note | None = None
-        self._cancel: Callable[[], object] | None = None
-        self.cancelled = False
-
-    def audit(self, trail: Trail) -> None:
-        """Have written down how it ends, with the params as they are now."""
-        method, session = self.method, self.context.session
-        later = method.deferred is not None  # the runner has its own record
-        self._note = trail.begin(
-            method.name,
-            self.context.credentials,
-            None if session is None else session.origin,
-            None if later else show_params(method.params.types, self.values),
-        )
-
-    def hand_over(self) -> None:
-        """Write nothing down: the runner has taken it, and does that itself."""
-        self._note = None
-
-    def _end(self, exc: BaseException | None) -> None:
-        note, self._note = self._note, None
-        if note is not None:
-            note.end(exc)
-
-    def track(self, session: ClientSession) -> None:
-        """Let the client give the call up until it is answered."""
-        session.in_flight[self.id] = self
-        respond = self._respond
-
-        def answer(payload: bytes) -> None:
-            # Both know the call: nothing is left for the garbage collector.
-            self._respond = self._cancel = None
-            if session.in_flight.get(self.id) is self:
-                del session.in_flight[self.id]
-            if respond is not None:
-                respond(payload)
-
-        self._respond = answer
-
-    def on_cancel(self, end: Callable[[], object]) -> None:
-        """Say what ends the call early; it is answered all the same, by its end."""
-        self._cancel = end
-        if self.cancelled:
-            end()
-
-    def cancel(self) -> None:
-        """End the call early if something can; nothing happens otherwise."""
-        self.cancelled = True
-        if self._cancel is not None:
-            self._cancel()
-
-    @property
-    def credentials(self) -> Credentials | None:
-        """Who calls."""
-        return self.context.credentials
-
-    @property
-    def message_id(self) -> Any:
-        """The id as a value, `msgspec.UNSET` for a notification."""
-        return msgspec.json.decode(self.id) if self.id else msgspec.UNSET
-
-    def finish(self, value: Any) -> None:
-        """Answer with what the handler returned; once."""
-        if self._note is not None:
-            self._end(None)
-        try:
-            encoded = self.method.results.encode(value)
-        except Exception:  # a border: objects may fail in ways of their own
-            logger.exception("the result of %s cannot be encoded", self.method.name)
-            self.fail(InternalError())
-        else:
-            self.finish_encoded(encoded)
-
-    def finish_encoded(self, result: bytes) -> None:
-        """Answer with a result that is encoded already; once."""
-        if len(result) > self._limit:
-            self.fail(
-                CallError(
-                    f"The answer has {len(result)} bytes, the limit is {self._limit}",
-                    errno.EMSGSIZE,
-                )
-            )
-            return
-        if self._figures is not None:
-            self._figures.ok += 1
-        if self._respond is not None:
-            self._respond(jsonrpc.render_result(result, self.id))
-
-    def fail(self, exc: BaseException) -> None:
-        """Answer with an error; once. Full admins get the traceback."""
-        self._end(exc)
-        if self._figures is not None:
-            self._figures.fail(exc)
-        if self._respond is None:
-            return
-        who = self.context.credentials
-        full = who is not None and who.full_admin
-        try:
-            answer = jsonrpc.render_error(exc, self.id, with_trace=full)
-        except Exception:  # a border: an exception may fail to describe itself
-            logger.exception("the error of %s cannot be shown", self.method.name)
-            answer = jsonrpc.render_error(InternalError(), self.id, with_trace=False)
-        self._respond(answer)
 
 
 class _Target:
@@ -267,15 +117,15 @@ class Dispatcher:
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
         """Handle one message of a connection; its answer goes through the session."""
-        if raw.lstrip()[:1] == b"[":
-
-            def respond(answer: bytes) -> None:
-                if answer:
-                    session.send(answer)
-
-            self._receive_batch(session, raw, respond)
-        else:
+        if raw[:1] == b"{" or raw.lstrip()[:1] != b"[":
             self._receive_one(session, raw, session.send, batched=False)
+            return
+
+        def respond(answer: bytes) -> None:
+            if answer:
+                session.send(answer)
+
+        self._receive_batch(session, raw, respond)
 
     async def exchange(self, session: ClientSession, raw: bytes) -> bytes:
         """Handle one message and wait for its answer.
@@ -331,24 +181,24 @@ class Dispatcher:
         self, session: ClientSession, raw: bytes, respond: Respond, *, batched: bool
     ) -> bool:
         """Start one request; tell whether it is or will be answered."""
-        request = jsonrpc.read_request(raw)
-        if request is not None:
-            method = self._registry.methods.get(request.method)
+        plain = jsonrpc.read_plain(raw)
+        if plain is not None:
+            name, params, number = plain
+            method = self._registry.methods.get(name)
             if method is not None:
-                values = self._bind(session, method, request)
+                values = self._bind(session, method, params)
                 if values is not None:
-                    number = bytes(request.id)
                     self._begin(session, method, values, number, respond, batched)
                     return bool(number)
         return self._receive_slowly(session, raw, respond, batched)
 
     def _bind(
-        self, session: ClientSession, method: Method, request: jsonrpc.Request
+        self, session: ClientSession, method: Method, params: bytes
     ) -> list[Any] | None:
         """Check rights and decode params; None leaves both to the complete way."""
         try:
             method.access.check(session.credentials)
-            return method.params.decode(request.params)
+            return method.params.decode(params)
         except CallError:
             return None
 
@@ -404,7 +254,8 @@ class Dispatcher:
         refusal: RpcError | None = None
         if session.credentials is None:
             refusal = self._strangers.refusal(session.origin, method.name)
-        holds_slot = method.executor in (Executor.ASYNC, Executor.THREAD)
+        executor = method.executor
+        holds_slot = executor is ASYNC or executor is THREAD
         if holds_slot and not batched and session.calls >= self._max_calls:
             refusal = TooManyCalls(
                 f"Maximum number of concurrent calls ({self._max_calls}) has exceeded"
@@ -419,33 +270,33 @@ class Dispatcher:
             values,
             number,
             session.context,
-            session=session,
-            respond=respond if number else None,
-            limit=self._max_answer,
-            figures=figures,
+            session,
+            respond if number else None,
+            self._max_answer,
+            figures,
         )
         if not method.access.read_only:
             call.audit(self._trail)
         if holds_slot:
             session.calls += 1
-        if number and method.executor is not Executor.IMMEDIATE:
+        if number and executor is not IMMEDIATE:
             call.track(session)
         self._run(call)
 
     def _run(self, call: Call) -> None:
-        match call.method.executor:
-            case Executor.IMMEDIATE:
-                self._step(call)
-            case Executor.DEFERRED:
-                self._defer(call)
-            case executor:
-                name = f"call {call.method.name}"
-                task = self._tasks.start(self._await(call), name=name)
-                if executor is Executor.ASYNC and call.method.access.read_only:
-                    # Any other may change something: half of it would be worse. Not
-                    # at once, since a task that has not begun would never answer.
-                    loop = asyncio.get_running_loop()
-                    call.on_cancel(partial(loop.call_soon, task.cancel))
+        executor = call.method.executor
+        if executor is IMMEDIATE:
+            self._step(call)
+        elif executor is DEFERRED:
+            self._defer(call)
+        else:
+            name = f"call {call.method.name}"
+            task = self._tasks.start(self._await(call), name=name)
+            if executor is ASYNC and call.method.access.read_only:
+                # Any other may change something: half of it would be worse. Not at
+                # once, since a task that has not begun would never answer.
+                loop = asyncio.get_running_loop()
+                call.on_cancel(partial(loop.call_soon, task.cancel))
 
     def _step(self, call: Call) -> None:
         """Run an immediate handler to its end without a task."""
@@ -482,7 +333,7 @@ class Dispatcher:
         method = call.method
         run = partial(method.params.call, method.handler, call.context, call.values)
         try:
-            if method.executor is Executor.THREAD:
+            if method.executor is THREAD:
                 work = anyio.to_thread.run_sync(run, limiter=self._threads)
             else:
                 work = run()
@@ -530,7 +381,7 @@ class Dispatcher:
         _check_access(found, context, self._trail)
         values = found.params.bind(params, {})
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        call = _InnerCall(found, values, context, outcome)
+        call = InnerCall(found, values, context, outcome)
         if not found.access.read_only:
             call.audit(self._trail)
         self._run(call)
@@ -544,30 +395,3 @@ def _log_failure(method: Method, exc: BaseException) -> None:
         logger.error("%s failed: %s\n%s", method.name, type(exc).__name__, lines)
     else:
         logger.error("%s failed", method.name, exc_info=exc)
-
-
-class _InnerCall(Call):
-    """A call from inside the server: its answer is a future."""
-
-    __slots__ = ("_outcome",)
-
-    def __init__(
-        self,
-        method: Method,
-        values: list[Any],
-        context: Context,
-        outcome: asyncio.Future[Any],
-    ) -> None:
-        super().__init__(method, values, b"", context)
-        self._outcome = outcome
-
-    def finish_encoded(self, result: bytes) -> None:
-        """Give the plain result to whoever awaits it."""
-        if not self._outcome.done():
-            self._outcome.set_result(msgspec.json.decode(result))
-
-    def fail(self, exc: BaseException) -> None:
-        """Raise where the call is awaited."""
-        self._end(exc)
-        if not self._outcome.done():
-            self._outcome.set_exception(exc)

@@ -32,12 +32,11 @@ from middlewared.errors import (
 __all__ = [
     "NO_ID",
     "Description",
-    "Request",
     "Target",
     "describe",
     "read_cancelled",
     "read_id",
-    "read_request",
+    "read_plain",
     "render_error",
     "render_result",
     "split_batch",
@@ -51,7 +50,7 @@ _PARAMS_STARTS = b"[{"
 _encode = msgspec.json.Encoder().encode
 
 
-class Request(msgspec.Struct):
+class _Request(msgspec.Struct, gc=False):
     """A single request as it stands in the text; unknown members are ignored."""
 
     jsonrpc: Literal["2.0"]
@@ -71,29 +70,37 @@ class _Cancel(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw()
 
 
-_request = msgspec.json.Decoder(Request).decode
+_request = msgspec.json.Decoder(_Request).decode
 _id = msgspec.json.Decoder(_Id).decode
 _cancel = msgspec.json.Decoder(_Cancel).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def read_request(raw: bytes) -> Request | None:
-    """Decode a plainly well-formed single request, else return None.
+def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
+    """Take a plainly well-formed single request apart, else return None.
 
     Extended JSON and anything doubtful is left to `describe`.
+
+    Returns:
+        The method; params and id byte for byte, empty when they are missing.
     """
-    if b'"$' in raw:
+    # Looking for one byte takes a fifth of looking for two.
+    if b"$" in raw and b'"$' in raw:
         return None
     try:
         request = _request(raw)
         params, number = bytes(request.params), bytes(request.id)
         if params and params[0] not in _PARAMS_STARTS:
             return None
-        if number and (number[0] not in _ID_STARTS or not _is_id(number)):
+        if number and not number.isdigit() and not _is_plain_id(number):
             return None
     except (ValueError, RecursionError):
         return None
-    return request
+    return request.method, params, number
+
+
+def _is_plain_id(raw: bytes) -> bool:
+    return raw[0] in _ID_STARTS and _is_id(raw)
 
 
 def _is_id(raw: bytes) -> bool:
@@ -108,7 +115,7 @@ def read_id(raw: bytes) -> bytes:
     """
     try:
         found = bytes(_id(raw).id)
-        if not found or (found[0] in _ID_STARTS and _is_id(found)):
+        if not found or _is_plain_id(found):
             return found
     except (ValueError, RecursionError):
         return NO_ID
@@ -313,7 +320,7 @@ class _Error(msgspec.Struct, omit_defaults=True):
 
 def render_result(result: bytes, number: bytes) -> bytes:
     """Write a response with an encoded result (JSON-RPC 2.0, section 5)."""
-    return b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (result, number)
+    return b"".join((b'{"jsonrpc":"2.0","result":', result, b',"id":', number, b"}"))
 
 
 def render_error(exc: BaseException, number: bytes, *, with_trace: bool) -> bytes:

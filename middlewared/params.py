@@ -110,7 +110,7 @@ class Params:
                 f"{location(handler)}: {handler.__name__}: {exc}"
             ) from None
 
-    def decode(self, raw: bytes | msgspec.Raw) -> list[Any] | None:
+    def decode(self, raw: bytes) -> list[Any] | None:
         """Decode params straight from their text, without extended JSON.
 
         Args:
@@ -121,12 +121,11 @@ class Params:
             that were not given have their defaults. None when they do not fit: `bind`
             says why.
         """
-        text = bytes(raw)
-        if text in NO_PARAMS:
+        if raw in NO_PARAMS:
             return None if self._required else []
-        decoder = self._by_name if text[:1] == b"{" else self._by_position
+        decoder = self._by_name if raw[:1] == b"{" else self._by_position
         try:
-            struct = decoder.decode(text)
+            struct = decoder.decode(raw)
         except _UNFIT:
             return None
         values = _given(msgspec.structs.astuple(struct))

@@ -1,14 +1,12 @@
 """Every method the server knows, and the runner of those that outlive a request."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from middlewared.call import Call
 from middlewared.errors import PluginError
 from middlewared.figures import CallFigures
 from middlewared.plugin import Method, Plugin
-
-if TYPE_CHECKING:
-    from middlewared.dispatch import Call
 
 __all__ = ["Registry", "Runner"]
 
@@ -16,7 +14,7 @@ __all__ = ["Registry", "Runner"]
 class Runner(Protocol):
     """Runs deferred handlers; a plugin registers one."""
 
-    def accept(self, call: "Call") -> None:
+    def accept(self, call: Call) -> None:
         """Take a call over: its answer is given later through the call itself."""
         ...
 

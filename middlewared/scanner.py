@@ -23,6 +23,7 @@ __all__ = ["Received", "Scanner"]
 #: A text message, or what websockets made of anything else.
 Received: TypeAlias = bytes | Frame | Request | Response
 
+OPEN = State.OPEN
 #: First byte of a text frame that is final and has no reserved bit (RFC 6455, 5.2).
 TEXT = 0x81
 #: Second byte: masked, with a length in itself, in 2 bytes, in 8 bytes.
@@ -61,7 +62,7 @@ class Scanner:
             pos = min(self._due, end)
             self._due -= pos
             self._parse(data[:pos])
-        while pos < end and ws.state is State.OPEN:
+        while pos < end and ws.state is OPEN:
             if data[pos] == TEXT and ws.current_size is None:
                 pos = self._cut(data, pos, end)
             if pos < end:
@@ -86,7 +87,7 @@ class Scanner:
         return pos
 
     def _pass_on(self, data: bytes, pos: int, end: int) -> int:
-        """Give one frame to the parser, as much as there is of it; say where it ends."""
+        """Give the parser a frame, as much as there is of it; say where it ends."""
         size = _frame_size(data, pos, end)
         if size is None:
             self._head = data[pos:]

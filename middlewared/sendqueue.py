@@ -151,9 +151,7 @@ class SendQueue:
     def _sweep(self) -> None:
         """Forget dropped entries: they take memory, though no bytes for the socket."""
         self._entries = deque(
-            entry
-            for entry in self._entries
-            if isinstance(entry, bytes) or entry.frame
+            entry for entry in self._entries if isinstance(entry, bytes) or entry.frame
         )
         self._dropped = 0
 

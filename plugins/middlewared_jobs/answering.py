@@ -2,7 +2,7 @@
 
 import logging
 
-from middlewared.dispatch import Call
+from middlewared.call import Call
 from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
 from middlewared_jobs.run import Run
 from middlewared_jobs.states import State

@@ -13,8 +13,8 @@ import anyio.to_thread
 from middlewared import FULL_ADMIN, CallError, Context, Credentials
 from middlewared.access import SYSTEM
 from middlewared.audit import OK, Trail
+from middlewared.call import Call
 from middlewared.clock import Clock
-from middlewared.dispatch import Call
 from middlewared.events import EventBus
 from middlewared.registry import Registry
 from middlewared.sendqueue import Importance

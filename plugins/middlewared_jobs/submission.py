@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from middlewared import Credentials
-from middlewared.dispatch import Call
+from middlewared.call import Call
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
 from middlewared_jobs.current_job import JobContext

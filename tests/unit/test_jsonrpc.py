@@ -117,11 +117,11 @@ def flat(value: Any) -> Any:
 
 def read_fast(raw: bytes) -> tuple[Any, bytes] | None:
     """Read the way of plainly well-formed requests: values and id."""
-    request = jsonrpc.read_request(raw)
-    if request is None or request.method not in METHODS:
+    name, params, number = jsonrpc.read_plain(raw) or ("", b"", b"")
+    if name not in METHODS:
         return None
-    values = METHODS[request.method].decode(request.params)
-    return None if values is None else (flat(values), bytes(request.id))
+    values = METHODS[name].decode(params)
+    return None if values is None else (flat(values), number)
 
 
 def read_completely(raw: bytes) -> tuple[Any, bytes] | Exception | None:
