@@ -1,0 +1,105 @@
+"""Row 4: jobs that do nothing, submitted over the socket, to SUCCESS on the disk."""
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks.job_rivals import RIVALS, Missing
+from benchmarks.load import Frames, LoadClient, call_frame
+from benchmarks.running import Bench, our_server, pid_of
+from benchmarks.samples import Run, Series, alternate, sample
+from benchmarks.tables import Goal, Table, at_least, at_most
+
+JOBS = 20_000
+#: Unfinished ones of a client that waits before it submits more.
+SOME = 500
+#: Rivals get fewer: what one of their jobs costs is the same, and they are slow.
+RIVAL_JOBS = 2_000
+OURS, PACED = "middlewared", f"middlewared, {SOME} unfinished at a time"
+HEAD = ("server", "CPU µs a job", "spread", "ours / it", "jobs a second", "load busy")
+
+
+async def run_jobs(client: LoadClient, count: int, in_flight: int) -> int:
+    """Submit jobs, so many unfinished at a time, and wait for each final event."""
+    frames = Frames([call_frame(n, "demo.noop", [n]) for n in range(100, 1000)])
+    sent = ended = 0
+
+    def take(message: memoryview) -> None:
+        nonlocal ended
+        ended += b'"state":"SUCCESS"' in bytes(message)
+
+    def ready() -> bool:
+        nonlocal sent
+        due = min(count, ended + in_flight) - sent
+        if due > 0:
+            sent += due
+            client.write(frames.take(due))
+        return ended >= count
+
+    client.take = take
+    await client.wait(ready)
+    return count
+
+
+async def run(bench: Bench) -> list[Table]:
+    """Measure, and judge."""
+    jobs, fewer = bench.sized(JOBS, 100), bench.sized(RIVAL_JOBS, 100)
+    notes, runs = list[str](), dict[str, Run]()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(our_server())
+        client = await LoadClient.open(server.socket_path)
+        await client.call("core.subscribe", "core.get_jobs")
+        pids = [pid_of(server)]
+        runs[OURS] = partial(sample, pids, partial(run_jobs, client, jobs, jobs))
+        paced = partial(run_jobs, client, max(jobs // 4, 1), SOME)
+        runs[PACED] = partial(sample, pids, paced)
+        for name, start in RIVALS.items() if bench.rivals else ():
+            try:
+                other = stack.enter_context(start())
+            except Missing as exc:
+                notes.append(str(exc))
+            else:
+                submit = partial(other.run, fewer)
+                runs[name] = partial(sample, other.pids, submit)
+                submit = partial(other.run, fewer)
+                runs[name] = partial(sample, other.pids, submit)
+        found = await alternate(bench.rounds, runs)
+    both = {
+        f"{name} and who submits": found[name].with_load
+        for name in RIVALS
+        if name in found
+    }
+    table = Table(
+        4,
+        "Jobs that do nothing",
+        f"{jobs:,} jobs a round ({fewer:,} for the rivals), all submitted at once, "
+        "from the call to SUCCESS on the disk, one subscriber. Ours waits for the "
+        "disk at each step, Huey and Celery's Redis never do. CPU of all processes on "
+        "the server's side; who submits to Huey writes into its database itself, so "
+        "that there is a line with both.",
+        HEAD,
+        [_line(name, one, found[OURS]) for name, one in (found | both).items()],
+        _judge(found),
+        notes,
+    )
+    return [table]
+
+
+def _line(name: str, one: Series, ours: Series) -> Sequence[str]:
+    return (
+        name,
+        f"{one.median:.1f}",
+        one.spread,
+        f"{ours.median / one.median:.3f}",
+        f"{one.rate:,.0f}",
+        f"{one.busy:.0%}",
+    )
+
+
+def _judge(found: dict[str, Series]) -> list[Goal]:
+    ours = found[OURS].median
+    goals = [at_least("jobs a CPU second", 1e6 / ours, 10_000, "jobs")]
+    for name, limit in (("Huey", 0.25), ("Celery", 0.05)):
+        if name in found:
+            goals.append(at_most(f"CPU of {name}", ours / found[name].median, limit))
+    return goals
