@@ -29,6 +29,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         on_abort: what the body does that is asked to end: end, return or raise.
         child: the body starts a job and waits for it first.
+        leaves: the body starts a job first, and does not wait for it.
         wait: seconds of the backoff.
     """
 
@@ -46,6 +47,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     bounded: bool = False
     on_abort: str = "end"
     child: bool = False
+    leaves: bool = False
 
 
 METHODS = {
@@ -67,6 +69,7 @@ METHODS = {
     "busy": Kind(on_abort="return"),
     "rude": Kind(on_abort="raise", lock=True),
     "parent": Kind(child=True),
+    "sponsor": Kind(leaves=True, retries=1, requeue=True),
 }
 
 
@@ -216,6 +219,8 @@ def _in_loop(stage: Stage, name: str, kind: Kind) -> Any:
             if kind.child:
                 with presence.lent():
                     await job.context.call("m.plain", tag)
+            if kind.leaves:
+                await job.start("m.locked", tag)
             if kind.steps:
                 await _do_steps(stage, job)
                 return tag

@@ -166,7 +166,7 @@ class Model:
         job.state, job.turn, job.pause = "RUNNING", None, None
         job.attempt += 1
         self.ran.append((job.id, job.attempt))
-        job.awaits, job.child = job.kind.child, None
+        job.awaits, job.child = job.kind.child or job.kind.leaves, None
         if job.kind.steps:
             self._step(job)
         if job.doomed:
@@ -186,9 +186,17 @@ class Model:
         assert not job.final
         job.state, job.turn, job.pause, job.error = state, None, None, error
         job.awaits = False
+        if state != "SUCCESS":
+            self._abort_children(job)
         if job.parent is not None:
             self._tell_parent(job)
         self.settle()
+
+    def _abort_children(self, job: ModelJob) -> None:
+        """Abort what a body started that does not end well."""
+        for child in list(self.jobs.values()):
+            if child.parent == job.id and not child.final:
+                self.abort(child, force=True)
 
     def _tell_parent(self, job: ModelJob) -> None:
         parent = self.jobs.get(job.parent or 0)
@@ -224,6 +232,7 @@ class Model:
             self._end(job, "FAILED", error)
             return
         job.state, job.pause, job.awaits, job.child = "WAITING", None, False, None
+        self._abort_children(job)
         waits = error not in ("WorkerLost", "ServerStopped")
         job.run_at = 0
         if waits and job.kind.wait:
@@ -239,11 +248,6 @@ class Model:
             return
         if job.state == "RUNNING" and not (job.kind.abortable or force):
             raise Refused(errno.EPERM)
-        children = [
-            child
-            for child in self.jobs.values()
-            if child.parent == job.id and not child.final
-        ]
         job.child = None
         if job.state == "WAITING" or job.kind.on_abort == "end":
             self._end(job, "ABORTED")
@@ -251,8 +255,7 @@ class Model:
             self._end(job, "SUCCESS")
         else:
             self.fail(job, "ValueError", again=False)
-        for child in children:
-            self.abort(child, force=True)
+        self._abort_children(job)
 
     def set_pause(self, job: ModelJob) -> None:
         """Let a job wait before its next step."""
@@ -324,6 +327,14 @@ class Model:
                 job.state = "SUCCESS"
             else:
                 self._halt_one(job, "ValueError", again=False)
+        self._abort_orphans()
+
+    def _abort_orphans(self) -> None:
+        """Abort what waits of bodies that did not come to a good end."""
+        for job in self.of("WAITING"):
+            parent = self.jobs.get(job.parent or 0)
+            if parent is not None and parent.state != "SUCCESS":
+                job.state, job.turn = "ABORTED", None
 
     def _frozen(self, running: list[ModelJob]) -> None:
         for job in running:

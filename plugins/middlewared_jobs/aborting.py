@@ -31,10 +31,10 @@ class Aborting:
         self._tasks = tasks
         self._grace = grace
 
-    def note(self, run: Run, by: str, now: int) -> None:
-        """Record who asked first, and when."""
+    def note(self, run: Run, by: str, now: int, reason: str | None = None) -> None:
+        """Record who asked first, when, and why."""
         if run.record.abort is None:
-            run.record.abort = Abort(by, Date(now))
+            run.record.abort = Abort(by, Date(now), reason=reason)
 
     def begin(self, run: Run) -> None:
         """Ask the body to end and report when it does not."""

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from middlewared import CallError, Context, Date
+from middlewared.access import SYSTEM
 from middlewared.clock import Clock
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
@@ -19,6 +20,7 @@ from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.body import run_body
 from middlewared_jobs.deadlines import Deadlines
+from middlewared_jobs.deadlock import check_deadlock
 from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.exits import exit_of
 from middlewared_jobs.jobfiles import JobFiles
@@ -152,26 +154,33 @@ class Attempts:
             else:
                 self.start(run)
 
-    def lend(self, parent: Run) -> bool:
-        """Let other jobs have the slot of one that only waits for them.
+    def lend(self, parent: Run, child: Run) -> bool:
+        """Let other jobs have the slot of one that only waits for *child*.
 
         Returns:
-            Whether it has one; then `take_back` has to follow.
+            Whether it runs; then `take_back` has to follow.
+
+        Raises:
+            CallError: EDEADLK, it would wait for ever.
         """
-        if parent not in self._roster.running:
+        helps = parent in self._roster.helpers
+        if helps and parent.record.parent is None:
+            return False  # a client waits, and nobody for it
+        if not (helps or parent in self._roster.running):
             return False
-        parent.lending += 1
-        if parent.lending == 1:
+        check_deadlock(parent, child, self._roster, self._queue)
+        parent.awaits.append(child)
+        if len(parent.awaits) == 1 and not helps:
             self._queue.lend(parent)
             if parent.kind is Kind.THREAD:
                 self._threads.total_tokens += 1
-            self.start_next()
+        self.start_next()
         return True
 
-    def take_back(self, parent: Run) -> None:
+    def take_back(self, parent: Run, child: Run) -> None:
         """Undo one `lend`: it waits for one job less."""
-        parent.lending -= 1
-        if parent.lending == 0:
+        parent.awaits.remove(child)
+        if not parent.awaits and not parent.spec.helper:
             self._queue.take_back(parent)
             if parent.kind is Kind.THREAD:
                 self._threads.total_tokens -= 1
@@ -180,12 +189,10 @@ class Attempts:
         roster = self._roster
         if not roster.draining:
             return self._queue.take()
-        needed = {
-            run.id
-            for run in roster.live.values()
-            if run.queued and roster.is_needed(run.record.parent)
-        }
-        return self._queue.take(lambda job: job.id in needed) if needed else None
+        for run in roster.needed():
+            if run.queued and self._queue.take_past(run):
+                return run
+        return None
 
     @property
     def idle(self) -> bool:
@@ -258,6 +265,7 @@ class Attempts:
         if run.record.state is State.RUNNING and run.record.abort is None:
             run.expired = error
             self.aborting.begin(run)
+            self._abort_children(run, SYSTEM.username, "took too long")
 
     # From running to the end, or to the next attempt.
 
@@ -285,6 +293,9 @@ class Attempts:
             self._try_again(run, error)
         else:
             self.fail(run, error)
+        if not self._roster.stopping:  # else the next start does it
+            what = "was aborted" if error is None else "failed"
+            self._abort_children(run, SYSTEM.username, what)
 
     async def _encoded(self, run: Run, ended: Ended) -> Delivered | Failed | Aborted:
         """Encode what a body returned; a large result is in its file afterwards."""
@@ -355,11 +366,34 @@ class Attempts:
         log = (run.log_start, _log_size(run))
         record_attempt(run.record, error, self._settings, run.started_at, now, log)
 
-    def abort_waiting(self, run: Run) -> None:
-        """End a job that waits, at once."""
+    def abort(self, run: Run, by: str, reason: str | None = None) -> None:
+        """Ask a job to end, and the jobs that its body started; one that waits does so.
+
+        Args:
+            run: the job; nothing happens when it has ended.
+            by: who wants it.
+            reason: why, when nobody asked for it by itself.
+        """
+        record = run.record
+        if record.final:
+            return
+        self.aborting.note(run, by, self._clock.time_ms(), reason)
+        if record.state is State.WAITING:
+            self._abort_waiting(run)
+        else:
+            self.aborting.begin(run)
+            self._ledger.write(run, None)
+        self._abort_children(run, by, "was aborted")
+
+    def _abort_waiting(self, run: Run) -> None:
         self.leave(run)
         record_aborted(run.record, self._clock.time_ms())
         self._finish(run)
+
+    def _abort_children(self, run: Run, by: str, what: str) -> None:
+        """Abort the jobs that a body started which does not end well."""
+        for child in self._roster.children(run):
+            self.abort(child, by, f"job {run.id}, which started it, {what}")
 
     def _finish(self, run: Run) -> None:
         if run.plumbing is not None:

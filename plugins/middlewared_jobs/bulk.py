@@ -16,6 +16,7 @@ from middlewared import (
     ValidationErrors,
     ejson,
 )
+from middlewared.access import SYSTEM
 from middlewared.context import Services
 from middlewared.errors import errname, error_number
 from middlewared.plugin import Method
@@ -161,7 +162,12 @@ class _Bulk:
         number = (await jobs.submit(wish)).id
         started.append(number)
         child = jobs.live.get(number)
-        record = await jobs.wait_for(jobs.live[parent], number)
+        try:
+            record = await jobs.wait_for(jobs.live[parent], number)
+        except CallError as exc:
+            if child is not None:  # it would wait for ever
+                jobs.abort(child, SYSTEM.username, reason=exc.text, force=True)
+            raise
         if record is None:
             raise no_such_job(number)
         check_succeeded(record, child)

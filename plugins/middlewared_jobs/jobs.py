@@ -145,7 +145,6 @@ class Jobs:
             settings,
         )
         self.draining = Draining(self._roster, self._attempts, context.get(Shutdown))
-        self._clock = clock
         self._trail = context.get(Trail)
         self.restarting = anyio.Lock()
 
@@ -168,9 +167,9 @@ class Jobs:
         def accepted(run: Run) -> None:
             call.hand_over()
             note.accepted(run)
-            self._answer(call, run)
-            if wish.parent is not None and not call.legacy_jobs:
-                self._lend_to(run, wish.parent)
+            waits = wish.parent is not None and not call.legacy_jobs
+            if not waits or self._lend(call, run, wish.parent):
+                self._answer(call, run)
 
         wish.accepted, wish.refused = accepted, call.fail
         self._admission.accept(wish)
@@ -181,12 +180,25 @@ class Jobs:
         if not (call.legacy_jobs or run.record.final):
             call.on_cancel(partial(self._give_up, call, run))
 
-    def _lend_to(self, run: Run, parent_id: int) -> None:
-        """Let a job have the slot of the one whose body waits for it."""
-        parent = self.live.get(parent_id)
-        if parent is None or run.record.final or not self._attempts.lend(parent):
-            return
-        run.waiters.append(partial(self._attempts.take_back, parent))
+    def _lend(self, call: Call, run: Run, parent_id: int | None) -> bool:
+        """Let a job have the slot of the one whose body waits for it.
+
+        Returns:
+            False when it would wait for ever: then the call has failed, and the job is
+            aborted, unless it is another's that the call joined.
+        """
+        parent = None if parent_id is None else self.live.get(parent_id)
+        if parent is None or run.record.final:
+            return True
+        try:
+            if self._attempts.lend(parent, run):
+                run.waiters.append(partial(self._attempts.take_back, parent, run))
+        except CallError as exc:
+            if run.record.parent == parent_id:
+                self._attempts.abort(run, SYSTEM.username, exc.text)
+            call.fail(exc)
+            return False
+        return True
 
     def _give_up(self, call: Call, run: Run) -> None:
         who, session = call.credentials, call.session
@@ -281,7 +293,9 @@ class Jobs:
 
     # What others ask for.
 
-    def abort(self, run: Run, by: str, *, force: bool = False) -> None:
+    def abort(
+        self, run: Run, by: str, *, reason: str | None = None, force: bool = False
+    ) -> None:
         """Ask a job to end, and the jobs that its body started; one that waits does so.
 
         Raises:
@@ -295,14 +309,7 @@ class Jobs:
                 f"Job {run.id} of {record.method} cannot be aborted while it runs",
                 errno.EPERM,
             )
-        self._attempts.aborting.note(run, by, self._clock.time_ms())
-        if record.state is State.WAITING:
-            self._attempts.abort_waiting(run)
-        else:
-            self._attempts.aborting.begin(run)
-            self._ledger.write(run, None)
-        for child in self._roster.children(run):
-            self.abort(child, by, force=True)
+        self._attempts.abort(run, by, reason)
 
     def pause(self, run: Run) -> None:
         """Let a job wait before its next step; nothing happens when it does already.
@@ -434,13 +441,21 @@ class Jobs:
         """Wait for another job in a body, whose slot that one may have meanwhile.
 
         Safe to cancel: the job goes on.
+
+        Raises:
+            CallError: EDEADLK, that one cannot end before the one that waits.
         """
-        lent = self._attempts.lend(parent)
+        other = self.live.get(number)
+        if (
+            other is None
+            or other.record.final
+            or not self._attempts.lend(parent, other)
+        ):
+            return await self.wait(number)
         try:
             return await self.wait(number)
         finally:
-            if lent:
-                self._attempts.take_back(parent)
+            self._attempts.take_back(parent, other)
 
     async def get(self, number: int) -> JobRecord | None:
         """Give one job as it is now, None when there is none.

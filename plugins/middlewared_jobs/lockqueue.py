@@ -2,7 +2,8 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Protocol
 
 from middlewared_jobs.spec import Kind
@@ -75,22 +76,8 @@ class LockQueue:
     def _push(self, job: Queued) -> None:
         heapq.heappush(self._ready[job.kind], (-job.priority, job.id, job))
 
-    def take(self, wanted: Callable[[Queued], bool] | None = None) -> Queued | None:
-        """Take the next job that may run now; it holds its lock and slot from now.
-
-        Args:
-            wanted: says which may, None for all; the others keep their place.
-        """
-        passed: _Heap = []
-        try:
-            return self._take(wanted, passed)
-        finally:
-            for entry in passed:
-                heapq.heappush(self._ready[entry[2].kind], entry)
-
-    def _take(
-        self, wanted: Callable[[Queued], bool] | None, passed: _Heap
-    ) -> Queued | None:
+    def take(self) -> Queued | None:
+        """Take the next job that may run now; it holds its lock and slot from now."""
         for kind, ready in self._ready.items():
             while ready and self._free[kind] > 0:
                 entry = heapq.heappop(ready)
@@ -100,9 +87,6 @@ class LockQueue:
                     # The room that it was offered is there for the next one.
                     self._offer_all(job)
                     continue
-                if wanted is not None and not wanted(job):
-                    passed.append(entry)
-                    continue
                 full = self._full_limit(job)
                 if full is not None:
                     self._hold(full, entry)
@@ -110,6 +94,32 @@ class LockQueue:
                 self._occupy(job)
                 return job
         return None
+
+    def take_past(self, job: Queued) -> bool:
+        """Take a certain job, past all that wait before it; they keep their places.
+
+        Returns:
+            False when its lock, a limit or its slots are in use.
+        """
+        lock = None if job.lock is None else self._locks[job.lock]
+        taken = lock is not None and lock.running is not None
+        if taken or self._free[job.kind] <= 0 or self._full_limit(job) is not None:
+            return False
+        self._withdraw(job)
+        if lock is not None:
+            first = lock.waiting[0]
+            self._withdraw(first)  # it was next, and is so again later
+            lock.waiting.remove(job)
+            lock.waiting.appendleft(job)
+            self._offer_all(first)
+        self._occupy(job)
+        return True
+
+    def _withdraw(self, job: Queued) -> None:
+        """Take a job from those that could run, or that a limit holds back."""
+        for heap in (*self._ready.values(), *self._held.values()):
+            heap[:] = [entry for entry in heap if entry[2] is not job]
+            heapq.heapify(heap)
 
     def _full_limit(self, job: Queued) -> str | None:
         for key, most in job.limits:
@@ -190,6 +200,19 @@ class LockQueue:
             self._push(lock.waiting[0])
         else:
             del self._locks[name]
+
+    def before(self, job: Queued) -> Iterator[Queued]:
+        """Give the jobs that have the lock of a waiting one before it, in order.
+
+        A job whose time has not come has no place in line yet: who runs comes before.
+        """
+        found = None if job.lock is None else self._locks.get(job.lock)
+        if found is None:
+            return
+        if found.running is not None and found.running is not job:
+            yield found.running
+        if job in found.waiting:
+            yield from takewhile(lambda other: other is not job, found.waiting)
 
     def is_busy(self, lock: str) -> bool:
         """Tell whether a job with this lock runs or waits."""

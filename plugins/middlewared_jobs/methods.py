@@ -201,7 +201,7 @@ def _add_control(plugin: Plugin) -> None:
         await find_job(job.context, id)
         jobs = job.context.get(Jobs)
         run = jobs.live.get(id)
-        record = await jobs.wait(id)
+        record = await jobs.wait_for(jobs.live[job.id], id)
         if record is None:
             raise no_such_job(id)
         check_succeeded(record, run)

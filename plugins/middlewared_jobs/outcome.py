@@ -189,10 +189,11 @@ def record_aborted(record: JobRecord, now: int) -> None:
 
 
 def abort_error(record: JobRecord) -> CallError:
-    """Build the error that waiters of an aborted job get: who, and when."""
+    """Build the error that waiters of an aborted job get: who, when, and why."""
     abort = record.abort
     who = f" by {abort.by} at {_iso(abort.at)}" if abort else ""
-    return CallError(f"Job {record.id} was aborted{who}", errno.ECANCELED)
+    why = f": {abort.reason}" if abort and abort.reason else ""
+    return CallError(f"Job {record.id} was aborted{who}{why}", errno.ECANCELED)
 
 
 def _iso(date: Date) -> str:

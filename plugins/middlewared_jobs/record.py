@@ -103,11 +103,13 @@ class Abort(msgspec.Struct, frozen=True):
         by: user name.
         at: when it was asked.
         overdue: the body still ran after ``abort_grace`` seconds.
+        reason: why, when it was not asked for by itself.
     """
 
     by: str
     at: Date
     overdue: bool = False
+    reason: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -8,16 +8,28 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from middlewared import CallError, Plugin, PluginError, ValidationErrors, ejson
-from middlewared.access import Credentials
+from middlewared import (
+    CallError,
+    Date,
+    Plugin,
+    PluginError,
+    ValidationErrors,
+    ejson,
+)
+from middlewared.access import SYSTEM, Credentials
 from middlewared.registry import Registry
 from middlewared_jobs.announcement import Announcement, size_of
 from middlewared_jobs.change import change_of
 from middlewared_jobs.joblog import excerpt
 from middlewared_jobs.journal import Journal
-from middlewared_jobs.outcome import WorkerLost, record_attempt, record_failure
+from middlewared_jobs.outcome import (
+    WorkerLost,
+    record_aborted,
+    record_attempt,
+    record_failure,
+)
 from middlewared_jobs.phase import Phase
-from middlewared_jobs.record import JobRecord
+from middlewared_jobs.record import Abort, JobRecord
 from middlewared_jobs.retrying import MAX_LOST, count_lost
 from middlewared_jobs.seal import Seal
 from middlewared_jobs.settings import JobSettings
@@ -54,8 +66,8 @@ async def recover(
 ) -> list[Recovered]:
     """End the jobs that ran when the server died, and bind those that waited.
 
-    A job whose method vanished, or no longer takes its params, ends FAILED. Everything
-    is committed when it returns.
+    A job whose method vanished, or no longer takes its params, ends FAILED; one whose
+    parent's body is gone ends ABORTED. Everything is committed when it returns.
 
     Returns:
         What waits again, by id.
@@ -63,12 +75,17 @@ async def recover(
     waiting: list[Recovered] = []
     unfinished = await store.unfinished()
     await _end_children(unfinished, data_dir)
+    orphans = await _find_orphans(store, unfinished)
     for stored in unfinished:
         record = stored.record
         try:
             if record.state is State.RUNNING:
                 _lose(record, registry, settings, now)
                 _save(store, journal, record, stored.params)
+            if record.id in orphans:
+                _abort_orphan(record, now)
+                _save(store, journal, record, None)
+                continue
             waiting.append(Recovered(stored, _bind(stored, registry, seal)))
         except (WorkerLost, CallError, PluginError) as exc:
             logger.warning("job %d %s: %s", record.id, record.method, exc)
@@ -111,6 +128,31 @@ async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:
             logger.warning("killed what was left of child process %d", pid)
     for stored in unfinished:
         stored.record.child_pid = stored.record.child_started = None
+
+
+async def _find_orphans(store: JobStore, unfinished: Iterable[Stored]) -> set[int]:
+    """Find jobs that a body started which did not, or will not, come to a good end.
+
+    They are aborted when that body ends, but the server may have ended before. What a
+    body that returned left behind is meant to go on.
+    """
+    left = {stored.record.id for stored in unfinished}
+    children = [s.record for s in unfinished if s.record.parent is not None]
+    lost: dict[int, bool] = {}
+    for parent in {record.parent for record in children if record.parent is not None}:
+        found = None if parent in left else await store.get(parent)
+        ended_well = found is None or found.state is State.SUCCESS
+        lost[parent] = parent in left or not ended_well
+    return {r.id for r in children if r.parent is not None and lost[r.parent]}
+
+
+def _abort_orphan(record: JobRecord, now: int) -> None:
+    logger.warning("job %d %s: its parent is gone", record.id, record.method)
+    if record.abort is None:
+        reason = f"the server ended while job {record.parent}, which started it, ran"
+        record.abort = Abort(SYSTEM.username, Date(now), reason=reason)
+    _keep_excerpt(record)
+    record_aborted(record, now)
 
 
 def _lose(

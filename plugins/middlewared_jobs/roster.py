@@ -34,6 +34,7 @@ class Roster:
         self.ending: set[Run] = set()
         self.figures = JobFigures()
         self.keys: dict[tuple[int | None, str, str], Run] = {}
+        self._children: dict[int, dict[int, Run]] = {}
         self.draining = False
         self.stopping = True
         self._idle = anyio.Event()
@@ -44,6 +45,8 @@ class Roster:
         record = run.record
         if record.key is not None:
             self.keys[record.owner, record.method, record.key] = run
+        if record.parent is not None:
+            self._children.setdefault(record.parent, {})[run.id] = run
 
     def remove(self, run: Run) -> None:
         """Forget a job that has ended, or could not be accepted."""
@@ -51,6 +54,11 @@ class Roster:
         record = run.record
         if record.key is not None:
             self.keys.pop((record.owner, record.method, record.key), None)
+        if record.parent is not None:
+            siblings = self._children.get(record.parent, {})
+            siblings.pop(run.id, None)
+            if not siblings:
+                self._children.pop(record.parent, None)
 
     def leave(self, run: Run) -> bool:
         """Note that a job runs no longer; tell whether it held a slot."""
@@ -66,9 +74,20 @@ class Roster:
         run = None if parent is None else self.live.get(parent)
         return run is not None and run in self.running
 
+    def needed(self) -> list[Run]:
+        """Give what running jobs need to end, the one that may start first before.
+
+        Those that their bodies started, and those that they wait for.
+        """
+        found = {other.id: other for run in self.running for other in run.awaits}
+        for run in self.running:
+            found |= {child.id: child for child in self.children(run)}
+        return sorted(found.values(), key=lambda run: (-run.priority, run.id))
+
     def children(self, run: Run) -> list[Run]:
-        """Give the unfinished jobs that the body of a job started."""
-        return [child for child in self.live.values() if child.record.parent == run.id]
+        """Give the unfinished jobs that the body of a job started, by id."""
+        children = self._children.get(run.id, {}).values()
+        return [child for child in children if not child.record.final]
 
     async def settle(self) -> None:
         """Wait until the ends that are being written are on disk, but not for long.

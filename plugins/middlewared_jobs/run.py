@@ -86,7 +86,7 @@ class Run:
             when that was settled.
         waiters: to call once its end is committed.
         watchers: to call when its progress has changed.
-        lending: jobs it waits for, which use its slot meanwhile.
+        awaits: jobs that its body waits for, which use its slot meanwhile.
         joining: wishes that share it as soon as it is accepted.
         insiders: sessions whose call created or joined it; they see its secrets.
         scope: cancels an async body, while it runs.
@@ -116,6 +116,7 @@ class Run:
         "accepted",
         "accepting",
         "adopted",
+        "awaits",
         "began",
         "child",
         "clear",
@@ -130,7 +131,6 @@ class Run:
         "job",
         "joining",
         "kind",
-        "lending",
         "limits",
         "lock",
         "log_start",
@@ -184,7 +184,7 @@ class Run:
         self.joining: list[Submission] = []
         self.waiters: list[Callable[[], None]] = []
         self.watchers: list[Callable[[], None]] = []
-        self.lending = 0
+        self.awaits: list[Run] = []
         self.insiders = Insiders()
         self.scope: anyio.CancelScope | None = None
         self.waits: list[anyio.CancelScope] = []

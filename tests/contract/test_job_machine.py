@@ -202,20 +202,22 @@ class Machine(RuleBasedStateMachine):
 
     def adopt(self, items: dict[int, dict[str, Any]]) -> None:
         """Learn the ids of the jobs that bodies started."""
-        for parent in self.model.of("RUNNING"):
-            if parent.awaits:
-                found = [n for n, item in items.items() if item["parent"] == parent.id]
-                known = [n for n in found if n not in self.model.jobs]
-                if known:
-                    parent.awaits, parent.child = False, known[0]
-                    child = ModelJob(
-                        id=known[0],
-                        method="plain",
-                        tag=parent.tag,
-                        lock="x",
-                        parent=parent.id,
-                    )
-                    self.model.add(child)
+        parents = {job.id: job for job in self.model.of("RUNNING") if job.awaits}
+        for number, item in sorted(items.items()):
+            parent = parents.get(item["parent"])
+            if parent is None or not parent.awaits or number in self.model.jobs:
+                continue
+            waits = parent.kind.child
+            parent.awaits = False
+            parent.child = number if waits else None
+            child = ModelJob(
+                id=number,
+                method="plain" if waits else "locked",
+                tag=parent.tag,
+                lock="x",
+                parent=parent.id,
+            )
+            self.model.add(child)
 
     def differences(self, items: dict[int, dict[str, Any]]) -> list[str]:
         """Say where they differ."""

@@ -94,7 +94,8 @@ async def test_abort_that_is_honoured_is_not_overdue(world: World, admin: Wire) 
     await admin.call("core.job_abort", job)
     await admin.final(job)
     abort = (await admin.call("job.get", job))["abort"]
-    assert set(abort) == {"by", "at", "overdue"}
+    assert set(abort) == {"by", "at", "overdue", "reason"}
+    assert abort["reason"] is None
     assert abort["overdue"] is False
 
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -29,6 +30,25 @@ def family_plugin(stage: Stage) -> Plugin:
         record = await job.context.get(Jobs).wait(number)
         assert record is not None
         return bytes(record.result).decode()
+
+    @plugin.method(roles=USERS)
+    @job
+    async def wraps(job: Job, method: str, params: list[Any]) -> Any:
+        """Wait for a gate, then for a child with a lock or a limit."""
+        await stage.pass_gate("wraps")
+        return await job.wrap(await job.start(method, *params))
+
+    @plugin.method(roles=USERS)
+    @job
+    async def joins(job: Job, number: int) -> Any:
+        """Wait for a job that is no child."""
+        return await job.wrap(number)
+
+    @plugin.method(roles=USERS)
+    @job(limits={"k": 1})
+    async def bounded(job: Job, name: str) -> str:
+        """Wait for a gate; one at a time."""
+        return await stage.pass_gate(name)
 
     return plugin
 
@@ -92,6 +112,35 @@ async def test_children_of_running_jobs_run(world: World, admin: Wire) -> None:
     assert item["result"] == '"from the child"'
     assert (await admin.call("job.get", blocked))["state"] == "WAITING"
     await admin.call("core.job_abort", blocked)
+
+
+@pytest.mark.parametrize("method", ["t.locked", "family.bounded"])
+async def test_children_pass_who_waits(world: World, admin: Wire, method: str) -> None:
+    """What a running job needs does not wait for what is not started any more."""
+    held = await admin.start(method, "held")
+    await admin.event(held, "RUNNING")
+    waiting = await admin.start(method, "waiting")
+    call = await admin.send("family.wraps", [method, ["child"]])
+    await world.stage["wraps"].wait_entered()
+    idle = await admin.send("job.drain", [{"wait": True}])
+    world.stage.open()
+    world.stage.open("child", "waiting")
+    assert await admin.result(call) == "child"
+    assert await admin.result(idle) == {"draining": True, "running": 0, "waiting": 1}
+    await admin.call("job.undrain")
+    assert (await admin.final(waiting))["state"] == "SUCCESS"
+    assert world.stage.ran == ["held", "wraps", "child", "waiting"]
+
+
+async def test_what_running_jobs_wait_for_runs(world: World, admin: Wire) -> None:
+    """Also when it is no child of theirs."""
+    await admin.event(await admin.start("t.locked", "held"), "RUNNING")
+    waiting = await admin.start("t.locked", "waiting")
+    call = await admin.send("family.joins", [waiting])
+    await admin.event(await admin.started(call), "RUNNING")
+    await admin.call("job.drain")
+    world.stage.open("held", "waiting")
+    assert await admin.result(call) == "waiting"
 
 
 async def test_draining_may_be_taken_back(world: World, admin: Wire) -> None:
