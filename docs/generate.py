@@ -68,6 +68,7 @@ ERRNO_MEANINGS = {
     "ECANCELED": "The job that was waited for was aborted, the text says by whom; "
     "or a subscription ended before it was answered.",
     "ECONNRESET": "Of a job: the upload that it read broke off.",
+    "EDEADLK": "A body would wait for ever for another job; named `EDEADLOCK`.",
     "EDQUOT": "The connection has too many subscriptions, there are too many "
     "schedules, or the job was restarted as often as it may.",
     "EEXIST": "Something with this name exists already, or a job with this key.",
