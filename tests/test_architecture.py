@@ -59,7 +59,6 @@ TOGETHER = {
     "plugins/auth/test_parts.py": (
         "middlewared_auth.account",
         "middlewared_auth.accounts",
-        "middlewared_auth.hashing",
         "middlewared_auth.keys",
         "middlewared_auth.limits",
         "middlewared_auth.signing",

@@ -5,16 +5,21 @@ from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from middlewared import CallError, Context, Credentials
 from middlewared.access import Authenticator
 from middlewared.hosts import require_secure
+from middlewared.http import JsonResponse
 from middlewared.httpsession import http_session
 from middlewared.settings import Settings
 from middlewared_auth import Tokens
 from middlewared_dialects.problems import DialectError, Problem, problem_of
 
-__all__ = ["entered", "make_token", "prove_client", "prove_user"]
+__all__ = ["entered", "make_token", "no_token", "prove_client", "prove_user"]
+
+#: Seconds after which one who failed too often may try again.
+RETRY_SECONDS = 60
 
 _STATUS = {
     401: Problem.UNAUTHENTICATED,
@@ -44,7 +49,7 @@ async def entered(
             )
         except HTTPException as exc:
             problem = _STATUS.get(exc.status_code, Problem.FORBIDDEN)
-            wait = 60 if problem is Problem.TOO_MANY else None
+            wait = RETRY_SECONDS if problem is Problem.TOO_MANY else None
             text = str(exc.detail).strip()
             raise DialectError(problem, text, retry_after=wait) from None
         if session.credentials is None:
@@ -94,8 +99,24 @@ async def _ask(request: Request, kind: str, *proof: str) -> Credentials | None:
     except CallError as exc:
         problem = problem_of(exc)
         problem = Problem.TOO_MANY if problem is Problem.BUSY else problem
-        raise DialectError(problem, exc.text, retry_after=60) from None
+        wait = RETRY_SECONDS if problem is Problem.TOO_MANY else None
+        raise DialectError(problem, exc.text, retry_after=wait) from None
     return found
+
+
+def no_token(exc: DialectError, scheme: str | None = None) -> Response:
+    """Answer a client that gets no token (RFC 6749, section 5.2).
+
+    Args:
+        exc: why.
+        scheme: of the header Authorization that is expected.
+    """
+    limited = exc.problem is Problem.TOO_MANY
+    answer = {"error": "invalid_client", "error_description": exc.text}
+    headers = {} if scheme is None else {"WWW-Authenticate": scheme}
+    if limited:
+        headers = {"Retry-After": f"{exc.retry_after or RETRY_SECONDS}"}
+    return JsonResponse(answer, 429 if limited else 401, headers=headers)
 
 
 def make_token(request: Request, credentials: Credentials, seconds: int) -> str:

@@ -5,8 +5,16 @@ from collections.abc import Mapping
 from enum import Enum
 
 from middlewared import CallError, ValidationError, ValidationErrors
+from middlewared_jobs import NotAccepted
 
-__all__ = ["STATUS", "DialectError", "Problem", "problem_of", "sentence_of"]
+__all__ = [
+    "STATUS",
+    "DialectError",
+    "MethodNotAllowed",
+    "Problem",
+    "problem_of",
+    "sentence_of",
+]
 
 
 class Problem(Enum):
@@ -15,7 +23,7 @@ class Problem(Enum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
-    #: Something that runs or waits is in the way, or the server stops.
+    #: Something that runs or waits is in the way.
     BUSY = "busy"
     #: The request itself is wrong: its body, its params, its query.
     INVALID = "invalid"
@@ -27,6 +35,8 @@ class Problem(Enum):
     #: The job is not in a state in which that can be done, or its method cannot.
     CONFLICT = "conflict"
     TOO_MANY = "too_many"
+    #: Nothing is accepted now: the server stops, is drained, or too much waits.
+    UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
 
@@ -42,6 +52,7 @@ STATUS: Mapping[Problem, int] = {
     Problem.NOT_RESTARTABLE: 409,
     Problem.INVALID: 400,
     Problem.TOO_MANY: 429,
+    Problem.UNAVAILABLE: 503,
     Problem.INTERNAL: 500,
 }
 
@@ -62,6 +73,13 @@ class DialectError(Exception):
         self.problem = problem
         self.text = text
         self.retry_after = retry_after
+
+
+class MethodNotAllowed(DialectError):
+    """The resource is there, but not for this HTTP method."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(Problem.INVALID, f"{method} is not allowed here")
 
 
 _BY_ERRNO = {
@@ -85,6 +103,8 @@ def problem_of(exc: Exception) -> Problem:
     match exc:
         case DialectError():
             return exc.problem
+        case NotAccepted():
+            return Problem.UNAVAILABLE
         case ValidationErrors():
             return _of_numbers({error.errno for error in exc.errors})
         case ValidationError():

@@ -1,6 +1,6 @@
 """Settings of the dialects, table ``dialects``."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,13 @@ class DialectSettings(
         Published,
         Meta(description="Methods in the OCAPI dialect, by name; false for none."),
     ] = {}
+    job_execution_exception_status: Annotated[
+        Literal[400, 409],
+        Meta(
+            description="HTTP status of an OCAPI JobExecutionException: its table has "
+            "400, its sample 409."
+        ),
+    ] = 400
     infolink: Annotated[
         Published,
         Meta(description="Methods in the InfoLink dialect, by name; false for none."),

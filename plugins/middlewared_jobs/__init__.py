@@ -18,7 +18,7 @@ from middlewared_jobs.seal import Seal
 from middlewared_jobs.spec import JobFunction, JobSpec
 from middlewared_jobs.states import State
 from middlewared_jobs.step import Step, StepSpec
-from middlewared_jobs.submission import Submission
+from middlewared_jobs.submission import NotAccepted, Submission
 from middlewared_jobs.survivors import CHILD_OF
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Jobs",
     "LiveJobs",
     "Masker",
+    "NotAccepted",
     "Phase",
     "ResultSet",
     "Seal",

@@ -28,7 +28,7 @@ from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import JobSpec
 from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
-from middlewared_jobs.submission import Submission
+from middlewared_jobs.submission import NotAccepted, Submission
 from middlewared_jobs.tracking import Tracker, carried_steps, declared_steps
 
 __all__ = ["Admission"]
@@ -83,18 +83,17 @@ class Admission:
         """Make a job of a wish, or let it share one; the wish is told later.
 
         Raises:
-            CallError: EBUSY, the lock, the queue or a stopping server refuses it.
+            NotAccepted: the queue is full, the server stops or is drained.
+            CallError: EBUSY, the lock refuses it.
         """
         if self._roster.stopping:
-            raise CallError("No jobs are accepted while the server stops", errno.EBUSY)
+            raise NotAccepted("No jobs are accepted while the server stops")
         if self._attempts.count_waiting() >= self._settings.max_waiting:
-            raise CallError(
-                f"{self._settings.max_waiting} jobs wait already", errno.EBUSY
-            )
+            raise NotAccepted(f"{self._settings.max_waiting} jobs wait already")
         spec, roster = spec_of(wish.method), self._roster
         needed = spec.helper or roster.is_needed(wish.parent)
         if roster.draining and not needed:
-            raise CallError("No jobs are accepted, the server is drained", errno.EBUSY)
+            raise NotAccepted("No jobs are accepted, the server is drained")
         check_pipes(spec, wish.plumbing)
         lock = lock_of(spec, wish.values)
         if lock is not None:

@@ -1,11 +1,12 @@
 """One wish for a job: the method and its params, who asks, and who wants to know."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from middlewared import Credentials
+from middlewared import CallError, Credentials
 from middlewared.call import Call
 from middlewared.plugin import Method
 from middlewared.session import ClientSession
@@ -15,13 +16,20 @@ from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.run import Run
 
-__all__ = ["Submission", "submission_of"]
+__all__ = ["NotAccepted", "Submission", "submission_of"]
 
 UNSET = msgspec.UNSET
 
 
 def _nobody(_: Any) -> None:
     """Stand in for a listener."""
+
+
+class NotAccepted(CallError):
+    """No job is accepted at all: too many wait, or the server stops or is drained."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, errno.EBUSY)
 
 
 class Submission:

@@ -28,6 +28,7 @@ from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.problems import (
     STATUS,
     DialectError,
+    MethodNotAllowed,
     Problem,
     problem_of,
     sentence_of,
@@ -39,6 +40,8 @@ from middlewared_jobs import JobRecord, State
 __all__ = ["ROUTES"]
 
 ROOT = "/arcgis/rest"
+NOT_SERVED = ["PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "POST", *NOT_SERVED]
 #: Minutes that a token is good for, by default and at most.
 TOKEN_MINUTES = 60
 MAX_TOKEN_MINUTES = 14 * 24 * 60
@@ -124,6 +127,8 @@ def _answering(resource: Resource) -> Callable[[Request], Awaitable[Response]]:
         fields = dict(request.query_params)
         asked = Asked(request, fields)
         try:
+            if request.method in NOT_SERVED:
+                raise MethodNotAllowed(request.method)
             if request.method == "POST":
                 form = read_form(await read_body(request))
                 # What a person left empty on a page takes nothing from the query.
@@ -140,7 +145,7 @@ def _answering(resource: Resource) -> Callable[[Request], Awaitable[Response]]:
 
 def _refusal(asked: Asked, exc: Exception) -> Answer:
     problem, text = problem_of(exc), sentence_of(exc)
-    code = STATUS[problem]
+    code = 405 if isinstance(exc, MethodNotAllowed) else STATUS[problem]
     if problem is Problem.UNAUTHENTICATED:
         sent = asked.fields.get("token") or asked.request.headers.get("Authorization")
         code, text = (498, "Invalid token.") if sent else (499, "Token required.")
@@ -247,7 +252,9 @@ def _back(asked: Asked, record: JobRecord) -> list[Link]:
 
 
 async def _operation(asked: Asked) -> Answer:
-    path = asked.request.path_params["operation"]
+    path = asked.request.path_params["operation"].rstrip("/")
+    if not path:
+        return await _root(asked)
     services: Services = asked.request.state.services
     published = services.get(Arcgis).find_operation(path)
     if published is None:
@@ -315,7 +322,7 @@ async def _generate_token(asked: Asked) -> Answer | Response:
 
 
 def _route(path: str, resource: Resource) -> Route:
-    return Route(f"{ROOT}{path}", _answering(resource), methods=["GET", "POST"])
+    return Route(f"{ROOT}{path}", _answering(resource), methods=METHODS)
 
 
 ROUTES: list[BaseRoute] = [
@@ -327,7 +334,7 @@ ROUTES: list[BaseRoute] = [
     Route(
         "/arcgis/tokens/generateToken",
         _answering(_generate_token),
-        methods=["GET", "POST"],
+        methods=METHODS,
     ),
     _route("/{operation:path}", _operation),
 ]

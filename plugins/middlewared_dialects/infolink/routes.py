@@ -18,7 +18,13 @@ from middlewared import CallError, Context
 from middlewared.errors import RpcError
 from middlewared.http import JsonResponse
 from middlewared_dialects.bodies import read_body, read_form, read_json
-from middlewared_dialects.entrance import entered, make_token, prove_client, prove_user
+from middlewared_dialects.entrance import (
+    entered,
+    make_token,
+    no_token,
+    prove_client,
+    prove_user,
+)
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.infolink.documents import (
     Activity,
@@ -40,7 +46,12 @@ from middlewared_dialects.infolink.publication import (
     params_of,
 )
 from middlewared_dialects.infolink.requests import MAX_LOOKED, ExecuteJob, Wanted
-from middlewared_dialects.problems import DialectError, Problem, sentence_of
+from middlewared_dialects.problems import (
+    DialectError,
+    MethodNotAllowed,
+    Problem,
+    sentence_of,
+)
 from middlewared_jobs import JobOptions, JobRecord, Phase, State
 
 __all__ = ["ROUTES"]
@@ -48,6 +59,7 @@ __all__ = ["ROUTES"]
 #: Seconds that an access token is good for, and one to get the next with.
 ACCESS_SECONDS = 1800
 REFRESH_SECONDS = 14 * 86400
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 #: Jobs that the activity log reads at a time.
 PAGE = 500
 
@@ -248,9 +260,7 @@ async def _token(request: Request) -> Response:
             case _:
                 return JsonResponse({"error": "unsupported_grant_type"}, 400)
     except DialectError as exc:
-        limited = exc.problem is Problem.TOO_MANY
-        answer = {"error": "invalid_client", "error_description": exc.text}
-        return JsonResponse(answer, 429 if limited else 401)
+        return no_token(exc)
     made = {
         "access_token": make_token(request, who, ACCESS_SECONDS),
         "refresh_token": make_token(request, who, REFRESH_SECONDS),
@@ -261,9 +271,20 @@ async def _token(request: Request) -> Response:
 
 
 def _routes(name: str, call: Call, method: str) -> list[BaseRoute]:
-    endpoint = _answering(call)
+    async def called(request: Request) -> Any:
+        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        if request.method not in allowed:
+            raise MethodNotAllowed(request.method)
+        return await call(request)
+
+    endpoint = _answering(called)
     paths = (f"/api/v1/{name}", f"/api/v1/{name}.jsp")
-    return [Route(path, endpoint, methods=[method]) for path in paths]
+    return [Route(path, endpoint, methods=METHODS) for path in paths]
+
+
+async def _nothing(request: Request) -> Any:
+    text = f"There is no call {request.path_params['rest']!r}."
+    raise DialectError(Problem.NOT_FOUND, text)
 
 
 ROUTES: list[BaseRoute] = [
@@ -274,4 +295,5 @@ ROUTES: list[BaseRoute] = [
     *_routes("getActivityLog", _activity_log, "GET"),
     *_routes("getScenarios", _scenarios, "GET"),
     Route("/api/v1/oauth2/token", _token, methods=["POST"]),
+    Route("/api/v1/{rest:path}", _answering(_nothing), methods=METHODS),
 ]

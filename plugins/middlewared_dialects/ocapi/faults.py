@@ -1,7 +1,13 @@
 """The faults of the OCAPI dialect: types, arguments and statuses."""
 
 from middlewared_dialects.ocapi.documents import VERSION, Document
-from middlewared_dialects.problems import STATUS, Problem, problem_of, sentence_of
+from middlewared_dialects.problems import (
+    STATUS,
+    DialectError,
+    Problem,
+    problem_of,
+    sentence_of,
+)
 
 __all__ = [
     "Fault",
@@ -30,6 +36,8 @@ class Fault(Exception):
         self.type = type
         self.message = message
         self.arguments = arguments
+        #: Seconds after which it may be tried again, None when unknown.
+        self.retry_after: int | None = None
 
 
 def job_not_found(job_id: str) -> Fault:
@@ -51,17 +59,17 @@ def malformed(parameter: str, value: str, expected: str) -> Fault:
     return Fault(400, kind, text, parameter=parameter, value=value)
 
 
-def job_fault(exc: Exception, job_id: str, *, full: bool) -> Fault:
+def job_fault(exc: Exception, job_id: str, status: int = 400) -> Fault:
     """Say why a job could not be executed.
 
     Args:
         exc: what the job manager said.
         job_id: the job.
-        full: the server takes no jobs at all now.
+        status: of the answer when it could not be executed for another reason.
     """
     problem, text = problem_of(exc), sentence_of(exc)
     match problem:
-        case Problem.BUSY if not full:
+        case Problem.BUSY:
             text = f"Job with id '{job_id}' is already running."
             return Fault(400, "JobAlreadyRunningException", text, jobId=job_id)
         case Problem.INVALID:
@@ -71,9 +79,9 @@ def job_fault(exc: Exception, job_id: str, *, full: bool) -> Fault:
             return Fault(400, "JobNotRestartableException", text, jobId=job_id)
         case Problem.NO_RESTART:
             return Fault(400, "JobRestartException", text, jobId=job_id)
-        case Problem.BUSY | Problem.INTERNAL:
+        case Problem.UNAVAILABLE | Problem.INTERNAL:
             text = f"Job with id '{job_id}' could not be executed."
-            return Fault(400, "JobExecutionException", text, jobId=job_id)
+            return Fault(status, "JobExecutionException", text, jobId=job_id)
         case _:
             return fault_of(exc)
 
@@ -84,6 +92,7 @@ _TYPES = {
     Problem.NOT_FOUND: "NotFoundException",
     Problem.INVALID: "BodyDecodingException",
     Problem.TOO_MANY: "TooManyRequestsException",
+    Problem.BUSY: "ResourceStateConflictException",
 }
 
 
@@ -95,7 +104,9 @@ def fault_of(exc: Exception) -> Fault:
     kind = _TYPES.get(problem)
     if kind is None:
         return Fault(500, "InternalServerErrorException", sentence_of(exc))
-    return Fault(STATUS[problem], kind, sentence_of(exc))
+    fault = Fault(STATUS[problem], kind, sentence_of(exc))
+    fault.retry_after = exc.retry_after if isinstance(exc, DialectError) else None
+    return fault
 
 
 def fault_document(fault: Fault) -> Document:

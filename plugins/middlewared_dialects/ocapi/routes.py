@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -16,7 +17,12 @@ from middlewared.errors import RpcError
 from middlewared.http import JsonResponse
 from middlewared.settings import Settings
 from middlewared_dialects.bodies import read_body, read_form
-from middlewared_dialects.entrance import entered, make_token, prove_client
+from middlewared_dialects.entrance import (
+    entered,
+    make_token,
+    no_token,
+    prove_client,
+)
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.ocapi.documents import (
     VERSION,
@@ -49,6 +55,7 @@ from middlewared_dialects.ocapi.selector import (
 from middlewared_dialects.ocapi.xmlform import read_xml, write_xml
 from middlewared_dialects.problems import DialectError
 from middlewared_dialects.publications import Published
+from middlewared_dialects.settings import DialectSettings
 from middlewared_dialects.texts import params_from_texts
 from middlewared_jobs import JobRecord
 
@@ -84,6 +91,7 @@ class Visit:
         self.version = version
         self.published = context.get(Ocapi)
         self.gateway = Gateway(context, self.published)
+        self._settings = context.get(DialectSettings)
         self._now = context.clock.time_ms()
 
     def _document(
@@ -142,7 +150,6 @@ class Visit:
         published = self._job(job_id)
         texts = _parameters(self.form.body())
         params = params_from_texts(published.method.params, texts)
-        stopping = self.request.state.gate.stopping
         try:
             running = await self.gateway.list(
                 [published.name], [["time_finished", "=", None]], limit=1
@@ -152,7 +159,8 @@ class Visit:
                 raise Fault(400, "JobAlreadyRunningException", text, jobId=job_id)
             record = await self._start(published, params)
         except (DialectError, RpcError) as exc:
-            raise job_fault(exc, job_id, full=stopping) from None
+            status = self._settings.job_execution_exception_status
+            raise job_fault(exc, job_id, status) from None
         return with_state(self._document(record, published))
 
     async def _start(
@@ -198,9 +206,7 @@ class Visit:
     async def search(self) -> Document:
         """Search the executions of all jobs."""
         asked = self.form.read(SearchRequest)
-        if asked.expand:
-            text = f"Expand value '{asked.expand[0]}' is not known."
-            raise Fault(400, "InvalidExpandValueException", text)
+        check_expand(",".join(asked.expand))
         if asked.select is not None:
             self.form.select(asked.select)
         filters = Compiler(self.published).compile(asked.query)
@@ -257,6 +263,26 @@ def _parameters(body: Any) -> dict[str, str]:
     return {parameter.name.strip(): parameter.value for parameter in found}
 
 
+def _media(text: str) -> tuple[str, str]:
+    """Read a content type: the media type and its character set, in lower case."""
+    message = Message()
+    message["content-type"] = text
+    charset = message.get_content_charset("")
+    return text.partition(";")[0].strip().lower(), charset
+
+
+def check_expand(text: str) -> None:
+    """Let nothing be expanded, since there is nothing to expand.
+
+    Raises:
+        Fault: something shall be.
+    """
+    values = [value for value in text.strip("()").split(",") if value.strip()]
+    if values:
+        message = f"Expand value '{values[0]}' is not known."
+        raise Fault(400, "InvalidExpandValueException", message)
+
+
 class Form:
     """In which form a request came, and in which its answer goes.
 
@@ -265,19 +291,26 @@ class Form:
     """
 
     def __init__(self, request: Request, raw: bytes) -> None:
-        media = request.headers.get("content-type", "").partition(";")[0].strip()
+        media, charset = _media(request.headers.get("content-type", ""))
+        query = request.query_params
         self._raw = raw
-        self.xml = request.query_params.get("format") == "xml"
+        self.xml = query.get("format") == "xml"
         self._selection: Selection | None = None
         self._selected = ""
-        if raw and media.lower() in XML_TYPES:
+        if raw and media in XML_TYPES:
             self.xml = True
-        elif raw and media.lower() == "application/json":
+        elif raw and media == "application/json":
             self.xml = False
         elif raw:
             text = f"Media type '{media}' is not supported."
             raise Fault(415, "UnsupportedMediaTypeException", text)
-        selector = request.query_params.get("select")
+        if raw and charset not in ("", "utf-8"):
+            text = f"Character set '{charset}' is not supported, expected UTF-8."
+            raise Fault(415, "UnsupportedMediaTypeException", text)
+        if query.get("format", "json") not in ("json", "xml"):
+            raise malformed("format", query["format"], "json or xml")
+        check_expand(query.get("expand", ""))
+        selector = query.get("select")
         if selector is not None:
             self.select(selector)
 
@@ -383,7 +416,9 @@ async def _serve(visit: Visit, method: str, parts: list[str]) -> Response:
             raise Fault(405, "MethodNotAllowedException", text)
         case _:
             raise Fault(404, "NotFoundException", "There is no such resource.")
-    return _render(_versioned(document, visit.version), 200, xml=xml)
+    answer = _render(_versioned(document, visit.version), 200, xml=xml)
+    # The method that is meant may be another than the one that came.
+    return Response(headers=answer.headers) if method == "HEAD" else answer
 
 
 def _versioned(document: Document, version: str) -> Document:
@@ -410,7 +445,10 @@ async def _answer(request: Request) -> Response:
             return await _serve(Visit(request, context, form, asked), method, parts)
     except (Fault, DialectError, RpcError) as exc:
         fault = fault_of(exc)
-        return _render(fault_document(fault), fault.status, xml=xml)
+        answer = _render(fault_document(fault), fault.status, xml=xml)
+        if fault.retry_after is not None:
+            answer.headers["Retry-After"] = f"{fault.retry_after}"
+        return answer
 
 
 async def _token(request: Request) -> Response:
@@ -422,8 +460,7 @@ async def _token(request: Request) -> Response:
         client, secret = _basic(request.headers, form)
         who = await prove_client(request, client, secret)
     except DialectError as exc:
-        answer = {"error": "invalid_client", "error_description": exc.text}
-        return JsonResponse(answer, 401, headers={"WWW-Authenticate": "Basic"})
+        return no_token(exc, "Basic")
     made = {
         "access_token": make_token(request, who, TOKEN_SECONDS),
         "token_type": "Bearer",

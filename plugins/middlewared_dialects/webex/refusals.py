@@ -8,6 +8,7 @@ from middlewared.http import JsonResponse
 from middlewared_dialects.problems import (
     STATUS,
     DialectError,
+    MethodNotAllowed,
     Problem,
     problem_of,
     sentence_of,
@@ -15,19 +16,13 @@ from middlewared_dialects.problems import (
 from middlewared_dialects.webex.documents import Document
 from middlewared_dialects.webex.families import Family
 
-__all__ = ["MethodNotAllowed", "UnsupportedMedia", "refusal"]
+__all__ = ["UnsupportedMedia", "refusal"]
 
 #: Code of a wrong body, as moveLocation and manageNumbers number it.
 BAD_BODY = 1026016
 BAD_BODY_TEXT = "BATCH-1017017"
+#: While nothing is accepted; seconds after which it may be tried again.
 LOCKED, RETRY_SECONDS = 423, 30
-
-
-class MethodNotAllowed(DialectError):
-    """The resource is there, but not for this HTTP method."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(Problem.INVALID, f"{method} is not allowed here")
 
 
 class UnsupportedMedia(DialectError):
@@ -45,22 +40,20 @@ def _status(exc: Exception) -> int:
         case UnsupportedMedia():
             return 415
         case _:
-            return STATUS[problem_of(exc)]
+            problem = problem_of(exc)
+            return LOCKED if problem is Problem.UNAVAILABLE else STATUS[problem]
 
 
-def refusal(exc: Exception, family: Family | None, *, stopping: bool) -> Response:
+def refusal(exc: Exception, family: Family | None) -> Response:
     """Answer a request that is refused.
 
     Args:
         exc: why.
         family: whose shape a wrong body gets.
-        stopping: the server stops; who is busy for that is asked to come again.
     """
     status, text = _status(exc), sentence_of(exc)
     tracking = f"ROUTER_{uuid.uuid4()}"
     shape = family.bad_body if family is not None and status == 400 else "platform"  # noqa: PLR2004 - RFC 9110
-    if stopping and problem_of(exc) is Problem.BUSY:
-        status = LOCKED
     body: Document
     if shape == "codes":
         body = {"error": [{"code": BAD_BODY, "message": text}]}

@@ -19,7 +19,7 @@ from middlewared_dialects.bodies import read_body, read_json
 from middlewared_dialects.entrance import entered
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.organisation import Organisation
-from middlewared_dialects.problems import DialectError, Problem
+from middlewared_dialects.problems import DialectError, MethodNotAllowed, Problem
 from middlewared_dialects.publications import Published
 from middlewared_dialects.spelling import read_webex_id
 from middlewared_dialects.webex.documents import (
@@ -30,11 +30,7 @@ from middlewared_dialects.webex.documents import (
 )
 from middlewared_dialects.webex.families import FAMILIES, INVITES, Family
 from middlewared_dialects.webex.publication import Webex, WebexPublication
-from middlewared_dialects.webex.refusals import (
-    MethodNotAllowed,
-    UnsupportedMedia,
-    refusal,
-)
+from middlewared_dialects.webex.refusals import UnsupportedMedia, refusal
 from middlewared_jobs import JobOptions, JobRecord
 
 __all__ = ["ROUTES"]
@@ -229,7 +225,7 @@ def _organization(text: str | None) -> str | None:
 
 async def _serve(visit: Visit, rest: list[str]) -> Response:
     method, family = visit.request.method, visit.family
-    match (method, rest):
+    match ("GET" if method == "HEAD" else method, rest):
         case ("POST", []) if family.start is not None:
             return await visit.start()
         case ("GET", []) if family.listed:
@@ -264,7 +260,7 @@ async def _answer(request: Request, path: str, target: str | None) -> Response:
             visit = Visit(request, context, published, _organization(org))
             return await _serve(visit, rest)
     except (DialectError, RpcError) as exc:
-        return refusal(exc, family, stopping=request.state.gate.stopping)
+        return refusal(exc, family)
 
 
 async def _jobs(request: Request) -> Response:
@@ -275,7 +271,13 @@ async def _invites(request: Request) -> Response:
     return await _answer(request, INVITES.path, request.path_params["org"])
 
 
+async def _nothing(request: Request) -> Response:
+    text = f"There is no resource {request.scope['path']!r}"
+    return refusal(DialectError(Problem.NOT_FOUND, text), None)
+
+
 ROUTES: list[BaseRoute] = [
     Route(f"{PREFIX}/{{rest:path}}", _jobs, methods=METHODS),
     Route(f"{INVITES_PATH}{{rest:path}}", _invites, methods=METHODS),
+    Route("/v1/{rest:path}", _nothing, methods=METHODS),
 ]

@@ -7,6 +7,7 @@ import pytest
 from middlewared import CallError, ValidationError, ValidationErrors
 from middlewared.errors import NotAuthenticated
 from middlewared_dialects.problems import DialectError, Problem, problem_of
+from middlewared_jobs import NotAccepted
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from middlewared_dialects.problems import DialectError, Problem, problem_of
         (CallError("x", errno.EACCES), Problem.FORBIDDEN),
         (CallError("x", errno.EPERM), Problem.FORBIDDEN),
         (CallError("x", errno.EBUSY), Problem.BUSY),
+        (NotAccepted("x"), Problem.UNAVAILABLE),
         (CallError("x", errno.EOPNOTSUPP), Problem.NOT_RESTARTABLE),
         (CallError("x", errno.EALREADY), Problem.NO_RESTART),
         (CallError("x", errno.EIO), Problem.INTERNAL),

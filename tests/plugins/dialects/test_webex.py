@@ -14,7 +14,7 @@ from middlewared_demo import plugin as demo
 from middlewared_dialects.problems import DialectError, Problem
 from middlewared_dialects.spelling import read_webex_id, webex_id
 from middlewared_dialects.webex.refusals import refusal
-from middlewared_jobs import Job, job
+from middlewared_jobs import Job, NotAccepted, job
 
 MOVES = "/v1/telephony/config/jobs/person/moveLocation"
 NUMBERS = "/v1/telephony/config/jobs/numbers/manageNumbers"
@@ -318,17 +318,15 @@ async def test_credentials_are_asked_for(world: World, http: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize(
-    ("exc", "stopping", "status"),
+    ("exc", "status"),
     [
-        (DialectError(Problem.TOO_MANY, "x", retry_after=60), False, 429),
-        (DialectError(Problem.BUSY, "x"), True, 423),
-        (DialectError(Problem.BUSY, "x"), False, 409),
+        (DialectError(Problem.TOO_MANY, "x", retry_after=60), 429),
+        (NotAccepted("x"), 423),
+        (DialectError(Problem.BUSY, "x"), 409),
     ],
 )
-def test_clients_are_asked_to_come_again(
-    exc: DialectError, stopping: bool, status: int
-) -> None:
+def test_clients_are_asked_to_come_again(exc: Exception, status: int) -> None:
     """After too many attempts, and while the server stops, with the seconds."""
-    answer = refusal(exc, None, stopping=stopping)
+    answer = refusal(exc, None)
     assert answer.status_code == status
     assert ("retry-after" in answer.headers) is (status != 409)
