@@ -10,7 +10,7 @@ from typing import Self
 from certificates import Pair
 from programs import find_nginx
 
-__all__ = ["Nginx", "documented"]
+__all__ = ["PATIENCE", "Nginx", "documented", "free_port", "wait_until_it_listens"]
 
 DOCS = Path(__file__).parent.parent / "docs"
 PATIENCE = 20.0
@@ -42,10 +42,25 @@ def documented(kind: str) -> str:
     return str(block)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a program that was just started takes connections."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None, "it did not start"
+            assert time.monotonic() < end, "it does not listen"
+            time.sleep(0.02)
+        else:
+            return
 
 
 class Nginx:
@@ -57,7 +72,7 @@ class Nginx:
     """
 
     def __init__(self, folder: Path, pair: Pair, server_port: int) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}/jobs"
         block = documented("nginx")
         for old, new in {
@@ -80,16 +95,8 @@ class Nginx:
         self._process = subprocess.Popen(
             [program, "-e", "stderr", "-p", folder, "-c", str(self._config)]
         )
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except ConnectionRefusedError:
-                assert self._process.poll() is None, "nginx did not start"
-                assert time.monotonic() < end, "nginx does not listen"
-                time.sleep(0.02)
-            else:
-                return self
+        wait_until_it_listens(self._process, self.port)
+        return self
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None

@@ -18,10 +18,16 @@ def find_nginx() -> str | None:
     return shutil.which("nginx") or shutil.which("nginx", path=SBIN)
 
 
+def find_caddy() -> str | None:
+    """Find Caddy."""
+    return shutil.which("caddy")
+
+
 def missing_programs() -> dict[str, str]:
     """Name, by marker, what is not installed here."""
     found = {
         "browser": find_browser() is not None,
+        "caddy": find_caddy() is not None,
         "curl": shutil.which("curl") is not None,
         "nginx": find_nginx() is not None,
         "node": shutil.which("node") is not None and shutil.which("npm") is not None,
@@ -29,6 +35,7 @@ def missing_programs() -> dict[str, str]:
     }
     names = {
         "browser": "Chromium",
+        "caddy": "Caddy",
         "curl": "curl",
         "nginx": "nginx",
         "node": "Node.js",
