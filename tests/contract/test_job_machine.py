@@ -28,7 +28,9 @@ from middlewared import CallError
 from middlewared.database import Database
 from middlewared.tasks import Tasks
 from middlewared.testing import ManualClock
+from middlewared_dialects.vocabulary import VOCABULARY
 from middlewared_jobs import JobRecord
+from middlewared_jobs import Phase as JobPhase
 from middlewared_jobs.memory_store import MemoryStore
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.sqlite_store import SqliteStore
@@ -58,7 +60,10 @@ options = st.fixed_dictionaries(
     },
 )
 submissions = st.tuples(methods, tags, locks, options, st.integers(0, 9))
-FIELDS = ["id", "state", "attempt", "attempts", "exc_info", "phase", "method", "parent"]
+FIELDS = [
+    *("id", "state", "attempt", "attempts", "exc_info", "phase", "method", "parent"),
+    "exit",
+]
 
 
 def shown(item: dict[str, Any]) -> tuple[Any, ...]:
@@ -114,6 +119,13 @@ def check_one(job: ModelJob, record: JobRecord, ran: int) -> None:
     assert record.attempt >= max(job.attempt, ran)
     most = 1 + job.retries
     assert job.kind.requeue or record.attempt <= most, "there were too many attempts"
+
+
+def check_words(item: dict[str, Any]) -> None:
+    """See that the dialects have words for where a job is."""
+    kind = None if item["exit"] is None else item["exit"]["kind"]
+    row = VOCABULARY[JobPhase(item["phase"]), kind]
+    assert item["state"] in row.states, item
 
 
 class Machine(RuleBasedStateMachine):
@@ -222,6 +234,8 @@ class Machine(RuleBasedStateMachine):
     def differences(self, items: dict[int, dict[str, Any]]) -> list[str]:
         """Say where they differ."""
         model = self.model
+        for item in items.values():
+            check_words(item)
         found = [
             f"job {number}: {what} there is none, says the model"
             for number, item in items.items()

@@ -1,6 +1,8 @@
 """Every job that there can be renders in every dialect, as its schema says."""
 
-from collections.abc import Mapping
+import datetime as dt
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -32,7 +34,9 @@ from middlewared_dialects.webex.description import SCHEMAS as WEBEX
 from middlewared_dialects.webex.documents import Rendering
 from middlewared_dialects.webex.families import FAMILIES
 from middlewared_jobs import Exit, JobRecord, State, StepRecord
+from middlewared_jobs.states import FINAL
 
+SOAK = bool(os.environ.get("SOAK"))
 UID = "ff0e7d66-904e-4ddb-b2e5-9dc4894d6999"
 ORGANISATION = "02124eef-8af7-489c-805b-63cc64018940"
 NOW = EPOCH + 100
@@ -149,6 +153,133 @@ def test_infolink_documents_fit(record: JobRecord) -> None:
     fits(line, "Activity", INFOLINK)
     assert line.status == status.status
     assert (status.results is not msgspec.UNSET) is (record.state is State.SUCCESS)
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a client makes of a document, with nothing but the document.
+
+    Attributes:
+        number: what it asks for the job with.
+        final: it stops to ask.
+        rows: of the table, with these words.
+        started: milliseconds since 1970-01-01 UTC.
+        ended: the same, None before the end.
+    """
+
+    number: str
+    final: bool
+    rows: set[Any]
+    started: int
+    ended: int | None
+
+
+def rows(dialect: str, *words: Any) -> set[Any]:
+    """Find the rows of the table in which a dialect has these words."""
+    return {
+        (row, state)
+        for row, all_words in VOCABULARY.items()
+        if msgspec.structs.astuple(getattr(all_words, dialect))[: len(words)] == words
+        for state in all_words.states
+    }
+
+
+def ms(text: str | None) -> int | None:
+    """Read a time in ISO 8601."""
+    if text is None:
+        return None
+    return round(dt.datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def read_webex(record: JobRecord) -> Reading:
+    """Read as wxc_sdk's callers do: until status is one of three."""
+    rendering = Rendering(FAMILIES["person/moveLocation"], Nobody(), NOW)
+    shown = rendering.by_id(record, [record])
+    (execution,) = shown["jobExecutionStatus"]
+    status, code = shown["latestExecutionStatus"], shown["latestExecutionExitCode"]
+    assert (execution["statusMessage"], execution["exitCode"]) == (status, code)
+    assert shown["counts"] == record.counts
+    return Reading(
+        shown["id"],
+        status in ("COMPLETED", "FAILED", "ABANDONED"),
+        rows("webex", status, code),
+        ms(execution["startTime"]) or 0,
+        ms(execution.get("endTime")),
+    )
+
+
+def read_arcgis(record: JobRecord) -> Reading:
+    """Read as Esri's MissionJob does: until it is no longer submitted or processed."""
+    shown = msgspec.to_builtins(job_of(record, ArcgisPublication("services/x", "x")))
+    cancelled = shown["customAttributes"]["isCancelled"]
+    return Reading(
+        shown["jobId"],
+        shown["status"] in ("COMPLETED", "FAILED"),
+        rows("arcgis", shown["status"], cancelled),
+        shown["startTime"],
+        shown["endTime"] or None,
+    )
+
+
+def read_ocapi(record: JobRecord) -> Reading:
+    """Read as sfcc-ci does: aborted, finished, or wait; the exit tells how it went."""
+    shown = with_state(execution_of(record, OcapiPublication("X"), ["a", "b"], NOW))
+    status = shown["execution_status"]
+    exit_status = shown.get("exit_status", {"status": None, "code": status.upper()})
+    assert shown["status"] == exit_status["code"]
+    return Reading(
+        shown["id"],
+        status in ("aborted", "finished"),
+        rows("ocapi", status, exit_status["status"]),
+        ms(shown["start_time"]) or 0,
+        ms(shown.get("end_time")),
+    )
+
+
+def read_infolink(record: JobRecord) -> Reading:
+    """Read status and activity log; with errors, results tell a success."""
+    berlin = zone_of("Europe/Berlin")
+    status = msgspec.to_builtins(status_of(record))
+    line = msgspec.to_builtins(activity_of(record, InfolinkPublication(), berlin))
+
+    def moment(text: str | None) -> int | None:
+        if text is None:
+            return None
+        local = dt.datetime.fromisoformat(text).replace(tzinfo=berlin)
+        return round(local.timestamp() * 1000)
+
+    said = rows("infolink", status["status"])
+    if status["status"] == "completedWithError":
+        good = "results" in status
+        said = {(row, s) for row, s in said if (s is State.SUCCESS) is good}
+    return Reading(
+        line["jobId"],
+        status["status"] in ("completed", "completedWithError", "stopped"),
+        said,
+        moment(line["startTime"]) or 0,
+        moment(line.get("endTime")),
+    )
+
+
+@settings(max_examples=300 if SOAK else 60, deadline=None)
+@given(record=lived())
+@pytest.mark.parametrize(
+    "read",
+    [read_webex, read_arcgis, read_ocapi, read_infolink],
+    ids=lambda r: r.__name__,
+)
+def test_documents_lead_back_to_the_job(
+    read: Callable[[JobRecord], Reading], record: JobRecord
+) -> None:
+    """The same job, times, end and state; a final one is final for every client."""
+    found = read(record)
+    kind = None if record.exit is None else record.exit.kind
+    assert job_uid(found.number) == record.uid or found.number == str(record.id)
+    assert ((record.phase, kind), record.state) in found.rows
+    assert found.final is record.final
+    states = {state for _, state in found.rows}
+    assert (states == {record.state}) if record.final else states.isdisjoint(FINAL)
+    assert found.started == (record.time_started or record.time_created).ms
+    assert found.ended == (record.time_finished and record.time_finished.ms)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
