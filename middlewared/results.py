@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 import msgspec
 
 from middlewared import ejson
+from middlewared.pieces import pieces
 
 __all__ = ["Results", "holds_anything", "holds_secret", "later"]
 
@@ -126,3 +127,30 @@ class Results:
         except (TypeError, ValueError, OverflowError, RecursionError):
             # A handler that does not keep its annotation: the pass says what is wrong.
             return ejson.encode(value, clear=clear)
+
+    def encode_in_pieces(self, value: Any, *, clear: bool = True) -> list[bytes]:
+        """Encode a large result in a thread, and let others have their turn meanwhile.
+
+        Args:
+            value: what the handler returned; nothing may change it meanwhile.
+            clear: show secrets; True only for whoever made the call.
+
+        Returns:
+            Pieces that are together what `encode` gives.
+
+        Raises:
+            EncodingError: it has no form in JSON.
+        """
+        if not self._pass:
+            try:
+                return list(pieces(value, _encode))
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                pass  # as in `encode`
+        try:
+            return list(pieces(ejson.to_wire(value, clear=clear), _encode))
+        except RecursionError:
+            raise ejson.EncodingError("value is nested too deeply") from None
+        except (TypeError, ValueError, OverflowError) as exc:
+            if isinstance(exc, ejson.EncodingError):
+                raise
+            raise ejson.EncodingError(str(exc)) from None

@@ -13,6 +13,7 @@ import anyio.to_thread
 from middlewared import CallError, Context, Date
 from middlewared.access import SYSTEM
 from middlewared.clock import Clock
+from middlewared.pieces import is_large
 from middlewared.sendqueue import Importance
 from middlewared.tasks import Tasks
 from middlewared_jobs.aborting import Aborting
@@ -31,6 +32,7 @@ from middlewared_jobs.lockqueue import LockQueue, Queued
 from middlewared_jobs.outcome import (
     ServerStopped,
     WorkerLost,
+    encode_large_result,
     encode_result,
     record_aborted,
     record_attempt,
@@ -302,7 +304,11 @@ class Attempts:
         if not isinstance(ended, Succeeded):
             return ended
         results, limit = run.method.results, self._settings.max_result
-        result = encode_result(ended.value, results, limit)
+        if is_large(ended.value):
+            encode = partial(encode_large_result, ended.value, results, limit)
+            result = await anyio.to_thread.run_sync(encode)
+        else:
+            result = encode_result(ended.value, results, limit)
         if result.large is not None:
             path, reserve = self._files.result(run.id), self._settings.disk_reserve
             keep = partial(keep_large, result, path, reserve)

@@ -33,16 +33,18 @@ def keep_large(result: EncodedResult, path: Path, reserve: int) -> EncodedResult
     return EncodedResult(None, None, EncodingFailure(TOO_LARGE, text))
 
 
-def _write(path: Path, data: bytes, reserve: int) -> None:
+def _write(path: Path, pieces: list[bytes], reserve: int) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with io.FileIO(descriptor, "w") as file:
-            check_free(file.fileno(), reserve + len(data), "results")
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+            size = sum(map(len, pieces))
+            check_free(file.fileno(), reserve + size, "results")
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         part.replace(path)
         _sync_folder(path.parent)

@@ -19,7 +19,7 @@ from middlewared_jobs.notes import (
     StepRecord,
     TextMessage,
 )
-from middlewared_jobs.progress import next_progress
+from middlewared_jobs.progress import clamp
 from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
@@ -83,7 +83,7 @@ class Notebook:
         self._now = now
         self._changed = changed
         self._touched = False
-        self._progress = record.progress
+        self._set(record.progress)
         self._description = record.description
         self._pending: Notes | None = None
         self._job = record.id
@@ -100,7 +100,7 @@ class Notebook:
         with self.lock:
             if not self._touched:
                 return None
-            self._touched = False
+            self._touched = False  # before the values are read, see `set_progress`
             notes, self._pending = self._pending, None
             if notes is not None:
                 notes.steps = {p: _copy(step) for p, step in notes.steps.items()}
@@ -108,17 +108,25 @@ class Notebook:
                     notes.counts = dict(notes.counts)
                 if notes.attributes is not None:
                     notes.attributes = dict(notes.attributes)
-            return Latest(self._progress, self._description, notes)
+            return Latest(self._progress(), self._description, notes)
 
     def latest(self) -> tuple[CoreGetJobsItemProgress, str | None]:
         """Give progress and description as they are."""
         with self.lock:
-            return self._progress, self._description
+            return self._progress(), self._description
+
+    def _progress(self) -> CoreGetJobsItemProgress:
+        return CoreGetJobsItemProgress(self._percent, self._doing, self._extra)
+
+    def _set(self, progress: CoreGetJobsItemProgress) -> None:
+        self._percent, self._doing = progress.percent, progress.description
+        self._extra = progress.extra
 
     def put(self, latest: Latest) -> None:
         """Note what was noted in a child."""
         with self.lock:
-            self._progress, self._description = latest.progress, latest.description
+            self._set(latest.progress)
+            self._description = latest.description
             if latest.notes is not None:
                 _merge(self._draft(), latest.notes)
             self._touched = True
@@ -136,17 +144,21 @@ class Notebook:
         indeterminate: bool,
     ) -> None:
         """Note how far the job is; see `Job.set_progress`."""
-        with self.lock:
-            self._progress = next_progress(
-                self._progress,
-                percent,
-                description,
-                extra,
-                indeterminate=indeterminate,
-            )
+        # Without the lock, which many threads would only wait for: each value is set at
+        # one go, and of two threads either may be the last one.
+        if indeterminate:
+            self._percent = None
+        elif percent is not None:
+            self._percent = clamp(percent)
+        if description is not None:
+            self._doing = description
+        if extra is not None:
+            self._extra = extra
+        self.noted_at = time.monotonic()
+        # After the values: who takes them clears this first.
+        if not self._touched:
             self._touched = True
-            self.noted_at = time.monotonic()
-        self._changed(False)
+            self._changed(False)
 
     def set_description(self, description: str | None) -> None:
         """Note what the job is."""

@@ -29,6 +29,7 @@ __all__ = [
     "ServerStopped",
     "WorkerLost",
     "abort_error",
+    "encode_large_result",
     "encode_result",
     "encoding_error",
     "rebuild_error",
@@ -78,13 +79,13 @@ class EncodedResult(msgspec.Struct, frozen=True):
         shown: secrets redacted; None when it cannot be shown.
         clear: with its secrets.
         failure: why it cannot be shown.
-        large: what could be shown, secrets redacted, if it were not too large.
+        large: what could be shown, secrets redacted, if it were not too large; pieces.
     """
 
     shown: bytes | None
     clear: bytes | None
     failure: EncodingFailure | None
-    large: bytes | None = None
+    large: list[bytes] | None = None
 
 
 def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
@@ -96,15 +97,36 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
         limit: bytes that a result may have.
     """
     try:
-        shown = results.encode(value, clear=False)
-        clear = results.encode(value) if results.secret else shown
+        shown = [results.encode(value, clear=False)]
+        clear = [results.encode(value)] if results.secret else shown
     except ejson.EncodingError as exc:
-        failure = EncodingFailure(type(exc).__name__, repr(exc))
-        return EncodedResult(None, None, failure)
-    if len(clear) > limit:
-        text = f"the result has {len(clear)} bytes, the limit max_result is {limit}"
+        return _unencodable(exc)
+    return _measured(shown, clear, limit)
+
+
+def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResult:
+    """Do what `encode_result` does, in a thread, while others have their turn."""
+    try:
+        shown = results.encode_in_pieces(value, clear=False)
+        clear = results.encode_in_pieces(value) if results.secret else shown
+    except ejson.EncodingError as exc:
+        return _unencodable(exc)
+    except RuntimeError:  # something changed it meanwhile: at one go, then
+        return encode_result(value, results, limit)
+    return _measured(shown, clear, limit)
+
+
+def _unencodable(exc: ejson.EncodingError) -> EncodedResult:
+    return EncodedResult(None, None, EncodingFailure(type(exc).__name__, repr(exc)))
+
+
+def _measured(shown: list[bytes], clear: list[bytes], limit: int) -> EncodedResult:
+    size = sum(map(len, clear))
+    if size > limit:
+        text = f"the result has {size} bytes, the limit max_result is {limit}"
         return EncodedResult(None, None, EncodingFailure(TOO_LARGE, text), shown)
-    return EncodedResult(shown, clear, None)
+    whole = b"".join(shown)
+    return EncodedResult(whole, whole if clear is shown else b"".join(clear), None)
 
 
 def record_success(

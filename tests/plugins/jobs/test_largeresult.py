@@ -26,7 +26,9 @@ from middlewared_jobs.record import EncodingFailure
 LIMIT = 100_000
 #: Bytes of a very large one.
 SIZE = (200 if os.environ.get("SOAK") else 20) * 10**6
-LARGE = EncodedResult(None, None, EncodingFailure(TOO_LARGE, "too much"), b'"large"')
+LARGE = EncodedResult(
+    None, None, EncodingFailure(TOO_LARGE, "too much"), [b'"lar', b'ge"']
+)
 
 
 def large_plugin() -> Plugin:

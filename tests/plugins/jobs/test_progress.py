@@ -14,7 +14,6 @@ from middlewared import Context
 from middlewared.context import Services
 from middlewared_jobs import Job
 from middlewared_jobs.notebook import Latest, Notebook
-from middlewared_jobs.progress import next_progress
 from middlewared_jobs.record import CoreGetJobsItemProgress as Progress
 from middlewared_jobs.settings import JobSettings
 
@@ -24,7 +23,10 @@ START = Progress()
 def follow(before: Progress, percent: float | None = None, **more: Any) -> Progress:
     """Make the next progress with the defaults of `Job.set_progress`."""
     options = {"description": None, "extra": None, "indeterminate": False, **more}
-    return next_progress(before, percent, **options)
+    record = make_record(1, progress=before)
+    notebook = Notebook(record, JobSettings(), lambda: 0, lambda _: None)
+    notebook.set_progress(percent, **options)
+    return notebook.latest()[0]
 
 
 @given(st.floats(allow_nan=False) | st.integers())
@@ -66,6 +68,20 @@ def test_indeterminate_has_no_percent() -> None:
     assert unknown.percent is None
     assert follow(unknown, description="x").percent is None
     assert follow(unknown, 10).percent == 10
+
+
+def test_progress_is_told_once_until_it_is_taken() -> None:
+    """However often it is set; what is set later is told again."""
+    told: list[bool] = []
+    notebook = Notebook(make_record(1), JobSettings(), lambda: 0, told.append)
+    for turn in range(2):
+        for number in range(1000):
+            notebook.set_progress(number / 20, None, None, indeterminate=False)
+        assert told == [False] * (turn + 1)
+        latest = notebook.take()
+        assert latest is not None
+        assert latest.progress.percent == 49
+        assert notebook.take() is None
 
 
 @pytest.fixture
