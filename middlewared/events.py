@@ -8,6 +8,7 @@ from collections.abc import (
     Hashable,
     Iterable,
 )
+from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -38,6 +39,7 @@ ALL_EVENTS = "*"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_NOBODY: dict["Subscriber", None] = {}
 
 
 class Subscriber:
@@ -132,6 +134,15 @@ def notification(method: str, params: bytes) -> bytes:
     """Frame a JSON-RPC notification whose params are already encoded."""
     return text_frame(
         b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (method.encode(), params)
+    )
+
+
+@lru_cache
+def _head(msg: str, collection: str) -> bytes:
+    """Encode an event up to the id."""
+    return (
+        b'{"jsonrpc":"2.0","method":"collection_update","params":'
+        b'{"msg":"%b","collection":%b,"id":' % (msg.encode(), _encode(collection))
     )
 
 
@@ -243,13 +254,10 @@ class Event:
         return self._frame
 
     def _build(self, fields: bytes | None) -> bytes:
-        body = b'{"msg":"%b","collection":%b,"id":%b' % (
-            self.msg.encode(),
-            _encode(self.collection),
-            _encode(self.id),
-        )
-        shown = b"" if fields is None else b',"fields":%b' % fields
-        return notification("collection_update", body + shown + self.tail + b"}")
+        head, number = _head(self.msg, self.collection), _encode(self.id)
+        if fields is None:
+            return text_frame(b"%b%b%b}}" % (head, number, self.tail))
+        return text_frame(b'%b%b,"fields":%b%b}}' % (head, number, fields, self.tail))
 
 
 class Taker(Protocol):
@@ -341,9 +349,10 @@ class EventBus:
 
     def _send(self, event: Event) -> None:
         audience = event.audience
-        listeners = self._subscribers.get(event.collection, {})
+        targets = self._subscribers.get(event.collection, _NOBODY)
         everything = self._subscribers.get(ALL_EVENTS)
-        targets = {**listeners, **everything} if everything else listeners
+        if everything:
+            targets = {**targets, **everything}
         for subscriber in tuple(targets):  # one of them may leave meanwhile
             credentials = subscriber.credentials
             if credentials is None:

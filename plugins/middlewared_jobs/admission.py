@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import uuid
 from functools import partial
 
 import msgspec
@@ -30,6 +29,7 @@ from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
 from middlewared_jobs.submission import NotAccepted, Submission
 from middlewared_jobs.tracking import Tracker, carried_steps, declared_steps
+from middlewared_jobs.uids import Uids
 
 __all__ = ["Admission"]
 
@@ -78,6 +78,7 @@ class Admission:
         self._seal = seal
         self._clock = clock
         self._settings = settings
+        self._uids = Uids()
 
     def accept(self, wish: Submission) -> None:
         """Make a job of a wish, or let it share one; the wish is told later.
@@ -147,7 +148,7 @@ class Admission:
         unset = wish.message_id is msgspec.UNSET
         return JobRecord(
             id=number,
-            uid=str(uuid.uuid4()),
+            uid=self._uids.take(),
             message_ids=[] if unset else [wish.message_id],
             method=wish.method.name,
             arguments=msgspec.Raw(arguments),

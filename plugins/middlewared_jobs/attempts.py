@@ -415,7 +415,7 @@ class Attempts:
         for answer in run.waiters:
             answer()
         run.waiters.clear()
-        run.ended.set_result(run.record)
+        run.finish()
         self._roster.ending.discard(run)
         self._roster.figures.note_end(run.record)
         if self._roster.leave(run):

@@ -78,6 +78,8 @@ class LockQueue:
 
     def take(self) -> Queued | None:
         """Take the next job that may run now; it holds its lock and slot from now."""
+        if not self._waiting:
+            return None
         for kind, ready in self._ready.items():
             while ready and self._free[kind] > 0:
                 entry = heapq.heappop(ready)

@@ -1,5 +1,6 @@
 """What is known of a job: the record, and the item that clients of the wire see."""
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -303,12 +304,12 @@ class CoreGetJobsItem(msgspec.Struct):
     credentials: CoreGetJobsItemCredentials | None
 
 
-_FIELDS = CoreGetJobsItem.__struct_fields__
+_fields_of = attrgetter(*CoreGetJobsItem.__struct_fields__)
 
 
 def item_of(record: JobRecord) -> CoreGetJobsItem:
     """Cut a record down to the item of the wire."""
-    return CoreGetJobsItem(*[getattr(record, name) for name in _FIELDS])
+    return CoreGetJobsItem(*_fields_of(record))
 
 
 def encode_item(record: JobRecord, *, result: bytes | None = None) -> bytes:

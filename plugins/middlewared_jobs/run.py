@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
+import msgspec
 
 from middlewared import Date
 from middlewared.context import Context
@@ -17,7 +18,7 @@ from middlewared_jobs.insiders import Insiders
 from middlewared_jobs.notes import Exit, ItemError
 from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
-from middlewared_jobs.spec import JobSpec
+from middlewared_jobs.spec import JobSpec, Kind
 
 if TYPE_CHECKING:
     from middlewared_jobs.submission import Submission
@@ -69,7 +70,7 @@ class AdoptedChild(Offspring, Protocol):
         ...
 
 
-class Run:
+class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     """One unfinished job in memory; the truth about it until its end is committed.
 
     Attributes:
@@ -94,7 +95,6 @@ class Run:
         child: runs the body of a process job; its own from before it is RUNNING.
         adopted: a child process that the body started.
         plumbing: its pipes, None when it has none.
-        ended: resolved with the record when the end is committed.
         error: the exception that its body raised.
         expired: why the body was asked to end, when it took too long.
         clear: the encoded result with its secrets.
@@ -109,108 +109,68 @@ class Run:
         untold: moves that the next write is to number and keep.
         told: what its last event showed, as `change_of` says it, when that is known.
         loose_at: when something was told of it last that has no number, by the loop.
+        over: its end is committed.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "accepted",
-        "accepting",
-        "adopted",
-        "awaits",
-        "began",
-        "child",
-        "clear",
-        "doing",
-        "ended",
-        "error",
-        "exit",
-        "expired",
-        "id",
-        "insiders",
-        "item_errors",
-        "job",
-        "joining",
-        "kind",
-        "limits",
-        "lock",
-        "log_start",
-        "loose_at",
-        "method",
-        "params",
-        "paused",
-        "paused_at",
-        "plumbing",
-        "priority",
-        "progress_at",
-        "progress_due",
-        "queued",
-        "record",
-        "scope",
-        "spec",
-        "started_at",
-        "told",
-        "untold",
-        "urgent_due",
-        "values",
-        "waiters",
-        "waits",
-        "watchers",
-    )
-
+    record: JobRecord
+    method: Method
+    spec: JobSpec
+    values: list[Any]
+    limits: tuple[tuple[str, int], ...]
+    id: int
+    lock: str | None
+    priority: int
+    kind: Kind
     #: Made by whoever tracks the run, right after it.
-    job: Job
+    job: Job = None  # type: ignore[assignment]
+    params: bytes | None = None
+    queued: bool = False
+    accepted: bool = False
+    accepting: Callable[[Exception | None], None] = _settled
+    joining: "list[Submission]" = []
+    waiters: list[Callable[[], None]] = []
+    watchers: list[Callable[[], None]] = []
+    awaits: "list[Run]" = []
+    insiders: Insiders = msgspec.field(default_factory=Insiders)
+    scope: anyio.CancelScope | None = None
+    waits: list[anyio.CancelScope] = []
+    child: Child | None = None
+    adopted: AdoptedChild | None = None
+    plumbing: Plumbing | None = None
+    error: BaseException | None = None
+    expired: CallError | None = None
+    clear: bytes | None = None
+    exit: Exit | None = None
+    item_errors: list[ItemError] = []
+    began: float = 0.0
+    started_at: Date | None = None
+    log_start: int = 0
+    paused_at: float | None = None
+    paused: float = 0.0
+    doing: str | None = None
+    progress_due: bool = False
+    urgent_due: bool = False
+    progress_at: float = 0.0
+    untold: list[Announcement] = []
+    told: bytes | None = None
+    loose_at: float = 0.0
+    over: bool = False
+    _ended: asyncio.Future[JobRecord] | None = None
 
-    def __init__(
-        self,
-        record: JobRecord,
-        method: Method,
-        spec: JobSpec,
-        values: list[Any],
-        limits: tuple[tuple[str, int], ...],
-    ) -> None:
-        self.id = record.id
-        self.lock = record.lock
-        self.priority = record.priority
-        self.kind = spec.kind
-        self.record = record
-        self.method = method
-        self.spec = spec
-        self.values = values
-        self.params: bytes | None = None
-        self.limits = limits
-        self.queued = False
-        self.accepted = False
-        self.accepting: Callable[[Exception | None], None] = _settled
-        self.joining: list[Submission] = []
-        self.waiters: list[Callable[[], None]] = []
-        self.watchers: list[Callable[[], None]] = []
-        self.awaits: list[Run] = []
-        self.insiders = Insiders()
-        self.scope: anyio.CancelScope | None = None
-        self.waits: list[anyio.CancelScope] = []
-        self.child: Child | None = None
-        self.adopted: AdoptedChild | None = None
-        self.plumbing: Plumbing | None = None
-        self.ended: asyncio.Future[JobRecord] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self.error: BaseException | None = None
-        self.expired: CallError | None = None
-        self.clear: bytes | None = None
-        self.exit: Exit | None = None
-        self.item_errors: list[ItemError] = []
-        self.began = 0.0
-        self.started_at: Date | None = None
-        self.log_start = 0
-        self.paused_at: float | None = None
-        self.paused = 0.0
-        self.doing: str | None = None
-        self.progress_due = False
-        self.urgent_due = False
-        self.progress_at = 0.0
-        self.untold: list[Announcement] = []
-        self.told: bytes | None = None
-        self.loose_at = 0.0
+    @property
+    def ended(self) -> asyncio.Future[JobRecord]:
+        """Resolved with the record when the end is committed; made when asked for."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            if self.over:
+                self._ended.set_result(self.record)
+        return self._ended
+
+    def finish(self) -> None:
+        """Take note that the end is committed."""
+        self.over = True
+        if self._ended is not None:
+            self._ended.set_result(self.record)
 
     @property
     def offspring(self) -> list[Offspring]:

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Sequence
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import anyio.to_thread
@@ -25,7 +25,7 @@ from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import DETAILS, NULL, JobRecord
 from middlewared_jobs.removal import Removal
-from middlewared_jobs.states import State
+from middlewared_jobs.states import FINAL, State
 from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
@@ -40,6 +40,13 @@ MOVES, DROPPED = 256, 2000
 MAX_ID = 2**63 - 1
 
 _encode = msgspec.json.Encoder().encode
+_DEFAULTS = {
+    field.name: field.default_factory()
+    if field.default is msgspec.NODEFAULT
+    and field.default_factory is not msgspec.NODEFAULT
+    else field.default
+    for field in msgspec.structs.fields(JobRecord)
+}
 _decode = msgspec.json.Decoder(JobRecord).decode
 
 _TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
@@ -142,10 +149,31 @@ _QUERYABLE: dict[str, Column] = {
 }
 
 
-_TIME_PLACES = [_COLUMNS.index(name) for name in _TIMES]
-_RAW_PLACES = [_COLUMNS.index(name) for name in _RAW]
-_WORD_PLACES = [_COLUMNS.index(name) for name in ("state", "phase")]
-_columns_of, _details_of = attrgetter(*_COLUMNS), attrgetter(*DETAILS)
+_details_of = attrgetter(*DETAILS)
+_no_details = tuple(
+    NULL if name == "checkpoint" else _DEFAULTS[name] for name in DETAILS
+)
+
+#: What the end of most jobs changes in the row of a running one.
+_ENDING = (
+    "state",
+    "phase",
+    "progress",
+    "result",
+    "exit",
+    "time_finished",
+    "time_modified",
+    "params",
+)
+_END = (
+    f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in _ENDING)} "  # noqa: S608 - our own names
+    "WHERE id = ? AND attempt <= ?"
+)
+_ended_of = itemgetter(*map(_WRITTEN.index, (*_ENDING, "id", "attempt")))
+_STATE = _WRITTEN.index("state")
+_stays_of = itemgetter(
+    *(n for n, c in enumerate(_WRITTEN) if c not in FIXED and c not in _ENDING)
+)
 
 
 def _columns(view: View) -> dict[str, Column]:
@@ -153,23 +181,65 @@ def _columns(view: View) -> dict[str, Column]:
 
 
 def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
-    """Turn a record into the values of `_UPSERT`."""
-    row = list(_columns_of(record))
-    for place in _TIME_PLACES:
-        if row[place] is not None:
-            row[place] = row[place].ms
-    for place in _RAW_PLACES:
-        row[place] = "null" if row[place] is None else _text(row[place])
-    for place in _WORD_PLACES:
-        row[place] = row[place].value
-    row.append(_details(record))
-    row.append(None if record.final else params)
-    return tuple(row)
+    """Turn a record into the values of `_UPSERT`, in the order of `_WRITTEN`."""
+    # Written out: a loop over the names takes twice as long.
+    started, finished, due = record.time_started, record.time_finished, record.run_at
+    modified, state, result = record.time_modified, record.state, record.result
+    return (
+        record.id,
+        record.uid,
+        _text(record.message_ids),
+        record.method,
+        str(record.arguments, "utf-8"),
+        record.description,
+        record.abortable,
+        record.logs_path,
+        record.logs_excerpt,
+        _text(record.progress),
+        "null" if result is NULL else str(result, "utf-8"),
+        _optional(record.result_encoding_error),
+        record.error,
+        record.exception,
+        _optional(record.exc_info),
+        state._value_,
+        record.time_created.ms,
+        None if started is None else started.ms,
+        None if finished is None else finished.ms,
+        _optional(record.credentials),
+        record.owner,
+        record.attempt,
+        record.lock,
+        _optional(record.abort),
+        record.child_pid,
+        record.child_started,
+        record.phase._value_,
+        _optional(record.exit),
+        record.instance,
+        record.is_restart,
+        record.restart_of,
+        record.parent,
+        record.schedule,
+        record.priority,
+        None if due is None else due.ms,
+        record.key,
+        record.tracking_id,
+        record.app_id,
+        None if modified is None else modified.ms,
+        record.node,
+        _details(record),
+        None if state in FINAL else params,
+    )
+
+
+def _optional(value: Any) -> str:
+    return "null" if value is None else _encode(value).decode()
 
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
     values = _details_of(record)
+    if values == _no_details:
+        return None
     found = {
         name: value
         for name, value in zip(DETAILS, values, strict=True)
@@ -235,11 +305,35 @@ def _item_error(row: Sequence[Any]) -> ItemError:
     return ItemError(**values)
 
 
+class _Row:
+    """The row of a running job as it was last handed over.
+
+    Attributes:
+        written: it is on disk.
+    """
+
+    __slots__ = ("_values", "written")
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self._values = values
+        self.written = False
+
+    def ends_as(self, values: tuple[Any, ...]) -> bool:
+        """Tell whether `_END` is all that makes it another row.
+
+        Written so, the end of a job takes a third of the time.
+        """
+        stays = self.written and values[_STATE] in FINAL
+        return stays and _stays_of(self._values) == _stays_of(values)
+
+
 class SqliteStore:
     """Jobs in the server's database; see `JobStore` for the contract."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: The newest rows of the jobs that run, until they end.
+        self._rows: dict[int, _Row] = {}
 
     async def first_id(self) -> int:
         """Give the first id that was never reserved."""
@@ -263,12 +357,25 @@ class SqliteStore:
         moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        statements: list[Statement] = [(_UPSERT, _row(record, params))]
+        values, done = _row(record, params), saved
+        before = self._rows.pop(record.id, None)
+        statements: list[Statement] = [(_UPSERT, values)]
+        if record.state is State.RUNNING:
+            row = self._rows[record.id] = _Row(values)
+            done = partial(self._saved, row, saved)
+        elif before is not None and before.ends_as(values):
+            statements = [(_END, _ended_of(values))]
         for error in errors:
             when = None if error.time is None else error.time.ms
-            row = (record.id, *msgspec.structs.astuple(error)[:-1], when)
-            statements.append((_INSERT_ERROR, row))
-        self._database.write(statements, saved, appends=_kept_rows(moves))
+            item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
+            statements.append((_INSERT_ERROR, item))
+        self._database.write(statements, done, appends=_kept_rows(moves))
+
+    def _saved(self, row: _Row, saved: Saved | None, exc: Exception | None) -> None:
+        """Take note that the row of a running job is written, or not."""
+        row.written = exc is None
+        if saved is not None:
+            saved(exc)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""

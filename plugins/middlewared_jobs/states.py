@@ -16,6 +16,9 @@ class State(StrEnum):
     FAILED = "FAILED"
     ABORTED = "ABORTED"
 
+    # Enum's own is a Python function, and states are looked up ten times a job.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({State.SUCCESS, State.FAILED, State.ABORTED})
 

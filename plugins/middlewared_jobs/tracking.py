@@ -66,7 +66,17 @@ class Tracker:
             CallError: EINVAL, its limits cannot be made of these params.
         """
         spec = spec_of(method)
-        run = Run(record, method, spec, values, limits_of(method, spec, values))
+        run = Run(
+            record=record,
+            method=method,
+            spec=spec,
+            values=values,
+            limits=limits_of(method, spec, values),
+            id=record.id,
+            lock=record.lock,
+            priority=record.priority,
+            kind=spec.kind,
+        )
         run.job = self._job(run, who)
         return run
 

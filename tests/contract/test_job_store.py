@@ -130,6 +130,21 @@ async def test_earlier_attempts_do_not_overwrite_later_ones(
         assert same(await store.get(1), now)
 
 
+async def test_end_follows_a_change_that_was_refused(tmp_path: Path) -> None:
+    """The end is written with all that an earlier write should have written."""
+    record, outcomes = make_record(3, state=State.RUNNING, attempt=1), list[Any]()
+    async with opened("sqlite", tmp_path) as store:
+        store.save(record, b"[]", None, moves=[moved(1, record)])
+        await flushed(store)
+        record.description = "later"
+        store.save(record, b"[]", outcomes.append, moves=[moved(1, record)])
+        record.state, record.time_finished = State.SUCCESS, Date(EPOCH)
+        store.save(record, None, outcomes.append)
+        await flushed(store)
+        assert [outcome is None for outcome in outcomes] == [False, True]
+        assert same(await store.get(3), record)
+
+
 @stores
 async def test_keys_name_jobs(tmp_path: Path, kind: str) -> None:
     """A key is found with its owner and method only; nobody's is one of its own."""
