@@ -2,9 +2,11 @@
 
 import importlib.util
 import shutil
+from pathlib import Path
 
 #: Where Debian puts it, which is not on everybody's path.
 SBIN = "/usr/sbin"
+NODE_PACKAGES = Path(__file__).parent / "node" / "node_modules"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -32,6 +34,7 @@ def missing_programs() -> dict[str, str]:
         "nginx": find_nginx() is not None,
         "node": shutil.which("node") is not None and shutil.which("npm") is not None,
         "truenas": importlib.util.find_spec("truenas_api_client") is not None,
+        "truenas_ts": (NODE_PACKAGES / "@truenas" / "api-client").exists(),
     }
     names = {
         "browser": "Chromium",
@@ -40,5 +43,6 @@ def missing_programs() -> dict[str, str]:
         "nginx": "nginx",
         "node": "Node.js",
         "truenas": "truenas_api_client",
+        "truenas_ts": "@truenas/api-client",
     }
     return {marker: names[marker] for marker, here in found.items() if not here}

@@ -43,12 +43,28 @@ PUBLIC = {
 #: How many ways of filling its params a method is tried with.
 WAYS = 12
 
-vault = Plugin("vault", requires=("jobs",))
+#: Other job APIs, and where the victim's jobs are in them.
+DIALECTS = {
+    "webex": {"family": "callRecording"},
+    "arcgis": {"operation": "services/vault", "type": "vault"},
+    "ocapi": {"job_id": "Vault"},
+    "infolink": {"app": "7", "scenario": "Vault"},
+}
+#: Where each of them describes itself.
+DOCUMENTS = ("/v1", "/arcgis", "/dw", "/api/v1")
+
+vault = Plugin("vault", requires=("jobs", "dialects"))
 gate = anyio.Event()
 
 
 @vault.method(roles=USERS)
-@job(logs=True, abortable=True, description="{text}", lock="lock {text}")
+@job(
+    logs=True,
+    abortable=True,
+    description="{text}",
+    lock="lock {text}",
+    dialects=DIALECTS,
+)
 async def fill(job: Job, text: str, *, wait: bool = False) -> dict[str, str]:
     """Put a text wherever a job can have one."""
     job.log.info("%s", text)
@@ -95,7 +111,7 @@ class Spy(WireClient):
 
 
 class Stage:
-    """The victim's jobs, and who would like to see them.
+    """The victim's jobs and schedule, and who would like to see them.
 
     Attributes:
         server: runs them.
@@ -123,6 +139,9 @@ class Stage:
         waits = [f"{MARK} waits", True]
         running = await call("job.submit", "vault.fill", waits, options)
         self.ids = [running, await call("vault.fill", *waits), failed, done]
+        plan = {"name": MARK, "method": "vault.fill", "params": [MARK]}
+        schedule = await call("schedule.create", {**plan, "cron": "@yearly"})
+        assert schedule["id"] in self.ids
         for number in self.ids:
             record = await call("job.get", number)
             assert MARK in str(record)
@@ -134,7 +153,8 @@ class Stage:
         """Give what nobody else may change."""
         found = await self.victim.call("job.query", [["id", "in", self.ids]])
         kept = ("id", "state", "message_ids", "attempt", "abort", "priority", "phase")
-        return [{name: item[name] for name in kept} for item in found]
+        jobs = [{name: item[name] for name in kept} for item in found]
+        return jobs, await self.victim.call("schedule.query")
 
     async def spy(self, *roles: str) -> Spy:
         """Connect an intruder; with roles it logs in with an account of its own."""
@@ -323,6 +343,7 @@ async def test_the_victim_sees_all_of_that(stage: Stage) -> None:
         ("job.get", [stage.ids[0]]),
         ("job.read_log", [stage.ids[0]]),
         ("core.subscribe", ["core.get_jobs", {"snapshot": True}]),
+        ("schedule.query", []),
     ):
         spy.seen = b""
         await spy.call(method, *params)
@@ -339,6 +360,71 @@ async def test_no_address_shows_the_jobs_of_others(stage: Stage, who: str) -> No
     statuses = await fetch_everything(stage, **headers)
     assert statuses <= {200, 204, 302, 307, 400, 401, 403, 404, 405, 410, 412, 415, 426}
     assert await stage.states() == stage.before
+
+
+async def dialect_requests(
+    stage: Stage, token: str, web: httpx.AsyncClient
+) -> AsyncIterator[httpx.Request]:
+    """Ask the other job APIs for all that they say they have, with the victim's ids."""
+    uids = [name for name in stage.names if name.count("-") == 4]
+    ids = [*stage.names, *(f"j{uid.replace('-', '')}" for uid in uids), "the victim's"]
+    headers = {"Authorization": f"Bearer {token}"}
+    search = {"query": {"match_all_query": {}}, "select": "(**)", "count": 100}
+    for document in DOCUMENTS:
+        answer = await web.get(f"{document}/openapi.json", headers=headers)
+        for path, methods in answer.json()["paths"].items():
+            if path.startswith("/v1/") and "/callRecording" not in path:
+                continue  # families of the demo
+            names = ids if "{jobId}" in path or "{id}" in path else ids[:1]
+            if document == "/api/v1":
+                names = ids
+            for name, method in itertools.product(names, methods):
+                places = {"jobId": name, "id": name, "job_id": "Vault", "orgId": "me"}
+                places["operation"] = "vault"
+                yield web.build_request(
+                    method,
+                    path.format(**places),
+                    params={
+                        "apiKey": token,
+                        "token": token,
+                        "f": "json",
+                        "appId": "7",
+                        "jobId": name,
+                        "detail": "true",
+                        "select": "(**)",
+                    },
+                    json=search if path.endswith("search") else {"nothing": 1},
+                    headers=headers,
+                )
+
+
+async def test_no_dialect_shows_or_touches_the_jobs_of_others(stage: Stage) -> None:
+    """Lists, pages, searches, errors and actions, with ids in every spelling."""
+    await stage.server.user("JOB_USER")
+    token = stage.server.token("JOB_USER")
+    statuses = set()
+    async with httpx.AsyncClient(base_url=stage.server.running.url) as web:
+        async for request in dialect_requests(stage, token, web):
+            answer = await web.send(request)
+            assert MARK not in answer.text, request.url
+            statuses.add(answer.status_code)
+    assert statuses <= {200, 202, 400, 403, 404}
+    assert await stage.states() == stage.before
+
+
+async def test_the_victim_sees_them_in_each_dialect(stage: Stage) -> None:
+    """So the search above does find things."""
+    token = await stage.victim.call("auth.generate_token")
+    found = set()
+    async with httpx.AsyncClient(base_url=stage.server.running.url) as web:
+        async for request in dialect_requests(stage, token, web):
+            if request.method == "GET" and "cancel" not in str(request.url):
+                if "stopJob" in str(request.url):
+                    continue
+                answer = await web.send(request)
+                if MARK in answer.text:
+                    found.add(request.url.path.split("/")[1])
+    assert found == {"v1", "arcgis", "dw", "api"}
 
 
 async def test_a_token_for_a_job_is_no_right_to_it(stage: Stage) -> None:

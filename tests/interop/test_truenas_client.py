@@ -220,6 +220,29 @@ def test_a_subscription_sees_jobs(client: Any) -> None:
     assert mine[-1] == ("CHANGED", "SUCCESS")
 
 
+def test_a_restart_ends_calls_and_a_new_client_finds_the_job(tmp_path: Path) -> None:
+    """It does not reconnect: who waits is told, and connects anew."""
+    from truenas_api_client import Client, ClientException  # noqa: PLC0415 - where it is installed
+
+    with ServerProcess(tmp_path / "data") as restarted:
+        with Client(restarted.ws_url) as old:
+            old.login_with_password("admin", ADMIN_PASSWORD)
+            job = old.call("demo.sleep", 60, job="RETURN")
+            restarted.restart()
+            with pytest.raises(ClientException, match="the server stopped"):
+                job.result()
+            with pytest.raises(ClientException):
+                old.call("core.ping")
+        with Client(restarted.ws_url) as new:
+            new.login_with_password("admin", ADMIN_PASSWORD)
+            (item,) = new.call("core.get_jobs", [["id", "=", job.job_id]])
+            assert (item["state"], item["exc_info"]["type"]) == (
+                "FAILED",
+                "ServerStopped",
+            )
+            assert new.call("demo.noop", 2, job=True) == 2
+
+
 def test_many_jobs_are_never_confused(client: Any) -> None:
     """No job that is waited for hangs, and none takes a result for an id.
 
