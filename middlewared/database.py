@@ -18,6 +18,7 @@ import msgspec
 
 from middlewared.errors import StoreError
 from middlewared.figures import Histogram
+from middlewared.freepages import SLICE, FreePages, allow_shrinking
 from middlewared.inserts import Insert
 
 __all__ = ["Database", "Done", "Statement", "Write", "renew_epoch"]
@@ -100,6 +101,7 @@ class Database:
     Attributes:
         path: the file.
         epoch: names the database; it changes when a backup is restored.
+        free_pages: gives back what holds nothing any more.
         commits: seconds that transactions took.
         groups: writes that were committed together.
     """
@@ -120,6 +122,8 @@ class Database:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self._slices: list[asyncio.Future[None]] = []
+        self.free_pages = FreePages(self._count_pages, self._give_back)
         self.commits = Histogram(COMMIT_BOUNDS)
         self.groups = Histogram(GROUP_BOUNDS)
 
@@ -135,6 +139,8 @@ class Database:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 writer = await stack.enter_async_context(_connected(path))
+                await writer.execute_fetchall(_PRAGMAS[0])  # others may have it open
+                await allow_shrinking(writer, path)
                 for statement in (*_PRAGMAS, *_WRITER_OPENS, *_EPOCH):
                     await writer.execute_fetchall(statement)
                 reader = await stack.enter_async_context(_connected(path))
@@ -146,6 +152,7 @@ class Database:
             database = cls(path, writer, reader, next(iter(rows))[0])
             async with anyio.create_task_group() as group:
                 group.start_soon(database._commit_groups, name="database writer")
+                group.start_soon(database.free_pages.keep_few, name="free pages")
                 try:
                     yield database
                 finally:
@@ -153,6 +160,7 @@ class Database:
                         await database.wait_committed()
                     database._closing = True
                     database._wake.set()
+                    group.cancel_scope.cancel()  # the writer is shielded, and ends
 
     async def migrate(self, owner: str, folder: Traversable) -> None:
         """Bring the tables of *owner* up to date.
@@ -264,6 +272,36 @@ class Database:
                     del self._queue[:MAX_GROUP]
                     await self._commit(group)
                 self._idle.set()
+                await self._give_slices()
+
+    async def _count_pages(self) -> tuple[int, int, int]:
+        counts = []
+        for name in ("page_count", "freelist_count", "page_size"):
+            ((number,),) = await self._reader.execute_fetchall(f"PRAGMA {name}")
+            counts.append(number)
+        return counts[0], counts[1], counts[2]
+
+    async def _give_back(self) -> None:
+        """Give some free pages back, once nothing else is to be written."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._slices.append(done)
+        self._wake.set()
+        await done
+
+    async def _give_slices(self) -> None:
+        for done in self._slices:
+            error = None
+            try:
+                await self._writer.execute_fetchall(SLICE)
+            except sqlite3.Error as exc:
+                error = exc
+            if done.done():
+                continue  # nobody waits any more
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+        self._slices.clear()
 
     async def _commit(self, group: list[Write]) -> None:
         """Commit a group as one transaction; apart, when one of them breaks it."""

@@ -125,7 +125,15 @@ def _check_database(
         for name in ("page_count", "freelist_count")
     )
     text = f"sound, {size // 2**20} MiB, {free // 2**20} MiB of them free for new rows"
-    yield Finding("ok", "database", text)
+    stiff = examined.rows("PRAGMA auto_vacuum")[0][0] == 0
+    if stiff and free > size // 2:
+        advice = (
+            "It cannot shrink. With the server stopped: "
+            "sqlite3 middlewared.db 'PRAGMA auto_vacuum=2; VACUUM'"
+        )
+        yield Finding("note", "database", text, advice)
+    else:
+        yield Finding("ok", "database", text)
     known = {
         plugin.name: len([m for m in plugin.migrations.iterdir() if _is_step(m.name)])
         for plugin in plugins

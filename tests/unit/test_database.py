@@ -46,7 +46,7 @@ def rows(path: Path) -> list[int]:
 def break_pages(path: Path) -> None:
     """Spoil every page but those that are read when the file is opened."""
     content = bytearray(path.read_bytes())
-    content[2 * 4096 :] = b"\xff" * (len(content) - 2 * 4096)
+    content[3 * 4096 :] = b"\xff" * (len(content) - 3 * 4096)
     path.write_bytes(content)
 
 

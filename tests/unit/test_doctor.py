@@ -116,6 +116,20 @@ def test_versions_of_tables(data_dir: Path) -> None:
     }
 
 
+def test_a_database_that_cannot_shrink(data_dir: Path) -> None:
+    """An earlier program made it, and most of it holds nothing."""
+    with opened(data_dir) as database:
+        database.isolation_level = None
+        database.execute("PRAGMA auto_vacuum=0")
+        database.execute("VACUUM")
+        database.execute("CREATE TABLE filler (x)")
+        database.execute("INSERT INTO filler VALUES (zeroblob(4000000))")
+        database.execute("DROP TABLE filler")
+    (found,) = bad(data_dir)
+    assert (found.level, found.subject) == ("note", "database")
+    assert "VACUUM" in (found.advice or "")
+
+
 def test_a_damaged_database(data_dir: Path) -> None:
     """A page of zeros, and a file that is none."""
     path = data_dir / "middlewared.db"
