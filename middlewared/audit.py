@@ -1,6 +1,7 @@
 """What is written down of logins, and of calls that change something."""
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, get_origin
 
@@ -22,6 +23,11 @@ MAX_VALUE = 1024
 #: LOGIN and LOGOUT; CALL, a method that changes something; JOB, a job was accepted;
 #: LOST, entries that could not be kept.
 Happening: TypeAlias = Literal["LOGIN", "LOGOUT", "CALL", "JOB", "LOST"]
+#: Requests of one login from one address are written down once in so many seconds.
+ARRIVAL_SECONDS = 3600.0
+#: Logins that are remembered for that; the ones that came longest ago give way.
+MAX_ARRIVALS = 10_000
+
 Show: TypeAlias = Callable[[Any], bytes]
 
 
@@ -62,6 +68,7 @@ class Trail:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._keep: Callable[[Entry], None] | None = None
+        self._arrivals: OrderedDict[Hashable, float] = OrderedDict()
 
     def attach(self, keep: Callable[[Entry], None] | None) -> None:
         """Give all entries to *keep* from now on; to nobody with None."""
@@ -78,6 +85,21 @@ class Trail:
         if self._keep is not None:
             now = self._clock.time_ms()
             self._keep(Entry(time=now, event=event, outcome=outcome, **about))
+
+    def note_request(self, who: Credentials, origin: Origin) -> None:
+        """Write down a login that was good for one request, unless that was just done.
+
+        Each request over HTTP logs in anew, and programs send one every second.
+        """
+        key = (who.type, who.account_id, who.api_key, origin.address)
+        now, last = self._clock.monotonic(), self._arrivals.get(key)
+        if last is not None and now - last < ARRIVAL_SECONDS:
+            return
+        self._arrivals[key] = now
+        self._arrivals.move_to_end(key)
+        if len(self._arrivals) > MAX_ARRIVALS:
+            self._arrivals.popitem(last=False)
+        self.note("LOGIN", OK, who=who, origin=origin, detail="HTTP")
 
     def begin(
         self,

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from middlewared.access import Authenticator, Credentials, Origin
+from middlewared.audit import Trail
 from middlewared.clock import Clock
 from middlewared.context import Services
 from middlewared.errors import ENOTAUTHENTICATED, CallError
@@ -72,7 +73,10 @@ async def authorize(
     try:
         require_secure(origin, services.get(Settings))
         if origin.remote_user is not None:
-            return authenticator.by_proxy(origin)
+            found = authenticator.by_proxy(origin)
+            if found is not None:
+                services.get(Trail).note_request(found, origin)
+            return found
         prove = _PROOFS.get(scheme.lower())
         found = prove and await prove(authenticator, value.strip(), origin)
     except CallError as exc:
@@ -81,6 +85,7 @@ async def authorize(
     if found is None:
         text = "The credentials are not good"
         raise Refused(UNAUTHORIZED, CallError(text, ENOTAUTHENTICATED))
+    services.get(Trail).note_request(found, origin)
     return found
 
 

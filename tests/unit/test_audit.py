@@ -4,13 +4,16 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from wire_server import WireServer, wire_server
 
-from middlewared import CallError, Context, Plugin, Secret, ValidationError
-from middlewared.audit import Entry, Trail, show_params
+from middlewared import CallError, Context, Origin, Plugin, Secret, ValidationError
+from middlewared.access import SYSTEM
+from middlewared.audit import MAX_ARRIVALS, Entry, Trail, show_params
 from middlewared.dispatch import Dispatcher
+from middlewared.testing import ManualClock
 
 pool = Plugin("pool", namespaces=("pool",))
 #: A `Made` with short values, as entries show it.
@@ -87,6 +90,43 @@ def entries(server: WireServer) -> list[Entry]:
     found: list[Entry] = []
     server.running.context.get(Trail).attach(found.append)
     return found
+
+
+def test_requests_of_one_login_are_written_down_once_an_hour() -> None:
+    """For each account, way to log in, key and address."""
+    clock, found = ManualClock(), list[Entry]()
+    trail = Trail(clock)
+    trail.attach(found.append)
+    here, there = Origin(address="192.0.2.7"), Origin(address="192.0.2.8")
+    other = msgspec.structs.replace(SYSTEM, api_key=3)
+    for who, origin in ((SYSTEM, here), (SYSTEM, there), (other, here)) * 2:
+        trail.note_request(who, origin)
+    assert [(e.who, e.origin) for e in found] == [
+        *((SYSTEM, here), (SYSTEM, there), (other, here))
+    ]
+    assert {(e.event, e.outcome, e.detail) for e in found} == {("LOGIN", "OK", "HTTP")}
+    clock.advance(3600)
+    trail.note_request(SYSTEM, here)
+    assert len(found) == 4
+    for number in range(MAX_ARRIVALS + 1):
+        trail.note_request(SYSTEM, Origin(address=f"198.51.100.{number}"))
+    assert len(trail._arrivals) == MAX_ARRIVALS
+
+
+async def test_request_over_http_is_a_login(
+    server: WireServer, entries: list[Entry]
+) -> None:
+    """Also one that changes nothing."""
+    await server.user("POOL_READ")
+    entries.clear()
+    headers = {"Authorization": f"Token {server.token('POOL_READ')}"}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "pool.names"}
+    async with httpx.AsyncClient(base_url=server.running.url, headers=headers) as web:
+        for _ in range(3):
+            assert (await web.post("/api/current", json=message)).json()["result"] == []
+    (entry,) = entries
+    assert entry.who is not None
+    assert (entry.event, entry.who.username) == ("LOGIN", "POOL_READ")
 
 
 async def test_call_that_changes_something_is_written_down(

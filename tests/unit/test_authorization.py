@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from middlewared.access import SYSTEM, Authenticator, Credentials, Origin
+from middlewared.audit import Trail
 from middlewared.authorization import authorize
 from middlewared.clock import Clock
 from middlewared.context import Services
@@ -60,7 +61,9 @@ def request(
     services = Services()
     services.provide(Authenticator, doorman)  # type: ignore[type-abstract]  # by protocol
     services.provide(Settings, Settings(data_dir="/nowhere"))
-    services.provide(Clock, ManualClock())  # type: ignore[type-abstract]  # by protocol
+    clock = ManualClock()
+    services.provide(Clock, clock)  # type: ignore[type-abstract]  # by protocol
+    services.provide(Trail, Trail(clock))
     headers = [] if header is None else [(b"authorization", header.encode())]
     return Request(
         {
