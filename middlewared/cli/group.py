@@ -48,6 +48,8 @@ class Program(LazyGroup):
 
     Plugins are those that are installed, and those in the folder that
     ``MIDDLEWARED_PLUGINS_DIR`` names. A command of ours wins over one of the same name.
+    One that an entry point of the group ``middlewared.commands`` names is found without
+    loading any plugin.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,7 +59,8 @@ class Program(LazyGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, ours or a plugin's."""
-        return super().get_command(ctx, cmd_name) or self._added.get(cmd_name)
+        ours = super().get_command(ctx, cmd_name) or _find_apart(cmd_name)
+        return ours or self._added.get(cmd_name)
 
     @cached_property
     def _added(self) -> dict[str, click.Command]:
@@ -77,6 +80,17 @@ class Program(LazyGroup):
             for command in plugin.commands
             if command.name
         }
+
+
+def _find_apart(name: str) -> click.Command | None:
+    """Import a command that its plugin names as an entry point, and nothing else."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - lazy
+
+    for point in entry_points(group="middlewared.commands", name=name):
+        command = point.load()
+        if isinstance(command, click.Command):
+            return command
+    return None
 
 
 @click.group(

@@ -68,6 +68,7 @@ def test_wheel(built: Path) -> None:
     assert {name for name in names if not name.startswith(info)} == in_tree()
     assert f"{info}/licenses/LICENSE" in names
     assert "middlewared = middlewared.cli:main" in entry_points
+    assert "schedule = middlewared_schedules.commands:schedule" in entry_points
     for package in PACKAGES - {"middlewared"}:
         plugin = package.removeprefix("middlewared_")
         assert f"{plugin} = {package}:plugin" in entry_points

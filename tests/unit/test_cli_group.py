@@ -46,6 +46,20 @@ def test_help(words: list[str]) -> None:
     assert max(map(len, lines)) <= 88
 
 
+def test_a_command_of_its_own_entry_point_loads_no_plugin() -> None:
+    """It is there as fast as those of the program."""
+    code = """
+import sys
+from click.testing import CliRunner
+from middlewared.cli.group import program
+assert CliRunner().invoke(program, ["schedule", "--help"]).exit_code == 0
+print([name for name in sys.modules if name.endswith(".declaration")])
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     "words",
     [
