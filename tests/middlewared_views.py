@@ -4,6 +4,7 @@ Bodies wait for files: where the file is does not matter, so that a test in anot
 process lets them go on.
 """
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,8 @@ from middlewared_jobs import Backoff, Job, job
 
 plugin = Plugin("views", requires=("jobs", "dialects"))
 
+#: Folders above a file that a test makes, at least.
+DEEP = 4
 #: Counts of jobs that the settings file publishes, see `views_server`.
 _OTHERS = {
     "line_keys": (),
@@ -41,7 +44,7 @@ class Place(msgspec.Struct, rename="camel"):
 
     def file(self, what: str) -> str:
         """Give the path of a file."""
-        return f"{self.location_id}/{self.location_name}.{what}"
+        return str(Path(self.location_id, f"{self.location_name}.{what}"))
 
 
 class NumberList(msgspec.Struct, rename="camel"):
@@ -61,9 +64,9 @@ class Numbers(msgspec.Struct, rename="camel"):
 
 
 async def _await_file(path: str) -> None:
-    """Wait for a file, if there is a folder where it could be."""
+    """Wait for a file, if it could be in the folder of a test."""
     awaited = anyio.Path(path)
-    if not awaited.is_absolute() or not await awaited.parent.is_dir():
+    if len(awaited.parents) < DEEP or not await awaited.parent.is_dir():
         return
     while not await awaited.exists():  # noqa: ASYNC110 - another process makes it
         await anyio.sleep(0.01)

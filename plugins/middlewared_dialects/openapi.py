@@ -9,6 +9,7 @@ __all__ = [
     "Schema",
     "answer",
     "document",
+    "form_body",
     "json_body",
     "operation",
     "parameter",
@@ -50,6 +51,17 @@ def parameter(
 def json_body(schema: Schema, *, required: bool = True) -> Schema:
     """Describe a body in JSON."""
     return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def form_body(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    """Describe a body that is a form."""
+    schema = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(required),
+    }
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"required": bool(required), "content": content}
 
 
 def answer(text: str, schema: Schema | None = None) -> Schema:

@@ -9,7 +9,7 @@ from middlewared_dialects.infolink.documents import (
     NamedResult,
     Started,
 )
-from middlewared_dialects.infolink.requests import ExecuteJob
+from middlewared_dialects.infolink.requests import MAX_LOOKED, ExecuteJob
 from middlewared_dialects.openapi import (
     Schema,
     answer,
@@ -28,6 +28,10 @@ SCHEMAS: dict[str, Schema] = struct_schemas(
 )
 SCHEMAS["JobStatus"]["properties"]["status"] = {
     "enum": ["running", "stopping", "stopped", "completed", "completedWithError"]
+}
+SCHEMAS["Operation"]["properties"]["opParams"]["properties"] = {
+    "scenario": {"type": "string"},
+    "parameters": {"type": "object"},
 }
 _APP = parameter("appId", required=True)
 _JOB = parameter("jobId", required=True)
@@ -78,7 +82,12 @@ DOCUMENT = document(
                 parameter(name)
                 for name in ("appId", "title", "status", "initType", "timeZone")
             ),
-            *(parameter(name) for name in ("before", "after", "userId", "limit")),
+            *(parameter(name) for name in ("before", "after")),
+            parameter("userId", schema={"type": "integer"}),
+            parameter(
+                "limit",
+                schema={"type": "integer", "minimum": 1, "maximum": MAX_LOOKED},
+            ),
         ),
         "/api/v1/getScenarios": _get("getScenarios", "What may be run", _LIST),
     },

@@ -80,6 +80,23 @@ SCHEMAS: dict[str, Schema] = {
         message=_TEXT,
         status={"enum": ["ok", "error"]},
     ),
+    "job_execution_request": {
+        "type": "object",
+        "description": "Parameters, or those of a system job as its own members.",
+        "properties": {
+            "parameters": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "minLength": 1, "maxLength": 256},
+                        "value": {"type": "string", "maxLength": 1000},
+                    },
+                },
+            }
+        },
+    },
     "job_step_execution": _STEP,
     "job_execution": _EXECUTION,
     "job_execution_result": {
@@ -136,7 +153,7 @@ DOCUMENT = document(
                 "Execute the job",
                 _answers("200", "The execution.", {"type": "object"}),
                 parameters=[_JOB, *_COMMON],
-                body=json_body({"type": "object"}, required=False),
+                body=json_body(ref("job_execution_request"), required=False),
             ),
         },
         f"{_BASE}/jobs/{{job_id}}/executions/{{id}}": {

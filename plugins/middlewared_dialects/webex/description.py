@@ -137,13 +137,77 @@ _REFUSED = {
 }
 
 
+def _list_of(schema: Schema, most: int | None = None) -> Schema:
+    found: Schema = {"type": "array", "items": schema, "minItems": 1}
+    return found if most is None else found | {"maxItems": most}
+
+
+_FLAG = {"type": "boolean"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_MOVED = _object(["userId"], userId=_TEXT, extension=_TEXT, phoneNumber=_TEXT)
+_TAG = _object(
+    ["familyOrModelDisplayName", "tag", "action"],
+    familyOrModelDisplayName={"type": "string", "minLength": 1, "maxLength": 40},
+    tag={"type": "string", "minLength": 1, "maxLength": 64},
+    action={"type": "string", "enum": ["SET", "CLEAR"]},
+    value={"type": "string", "minLength": 1, "maxLength": 256},
+)
+#: Bodies that start jobs, by path of the family; a method may take others.
+_BODIES: dict[str, Schema] = {
+    "person/moveLocation": _object(
+        ["usersList"],
+        usersList=_list_of(
+            _object(
+                ["locationId", "validate", "users"],
+                locationId=_TEXT,
+                validate=_FLAG,
+                users=_list_of(_MOVED, 100),
+            )
+        ),
+    ),
+    "numbers/manageNumbers": _object(
+        ["operation", "numberList"],
+        operation={"enum": ["MOVE", "NUMBER_USAGE_CHANGE"]},
+        targetLocationId=_TEXT,
+        numberUsageType={"enum": ["NONE", "SERVICE"]},
+        numberList=_list_of(
+            _object(["locationId", "numbers"], locationId=_TEXT, numbers=_TEXTS)
+        ),
+    ),
+    "devices/callDeviceSettings": _object(
+        [],
+        locationId=_TEXT,
+        locationCustomizationsEnabled=_FLAG,
+        customizations={"type": "object"},
+    ),
+    "devices/applyLineKeyTemplate": _object(
+        ["action"],
+        action={"enum": ["APPLY_TEMPLATE", "APPLY_DEFAULT_TEMPLATES"]},
+        templateId=_TEXT,
+        locationIds=_TEXTS,
+        excludeDevicesWithCustomLayout=_FLAG,
+        includeDeviceTags=_TEXTS,
+        excludeDeviceTags=_TEXTS,
+        advisoryTypes={"type": "object"},
+    ),
+    "devices/rebuildPhones": _object(["locationId"], locationId=_TEXT),
+    "devices/dynamicDeviceSettings": _object(
+        ["tags"], locationId=_TEXT, tags=_list_of(_TAG)
+    ),
+    "locations/deleteCallingLocation": _object(
+        ["locationId"], locationId=_TEXT, locationName=_TEXT, forceDelete=_FLAG
+    ),
+}
+
+
 def _paths(family: Family, prefix: str) -> dict[str, Any]:
     name = family.name
     by_id = f"{prefix}/{{jobId}}"
     job, empty = answer("The job.", ref("Job")), answer("Done.")
     whole: dict[str, Any] = {}
     if family.start is not None:
-        body = json_body({"type": "object"}, required=family is not INVITES)
+        schema = _BODIES.get(family.path, {"type": "object"})
+        body = json_body(schema, required=family is not INVITES)
         # Checking is answered otherwise than starting.
         started = {str(family.start): answer("The job was started.")}
         if family.wrapped:
