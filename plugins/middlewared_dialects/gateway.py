@@ -134,13 +134,28 @@ class Gateway(Generic[P]):
             DialectError: NOT_FOUND.
         """
         allowed = self._publications.methods if methods is None else list(methods)
-        for condition in _conditions(text):
+        return await self._first(text, allowed, [*_conditions(text), _by_key(text)])
+
+    async def _first(
+        self, text: str, allowed: Sequence[str], conditions: Iterable[Sequence[Any]]
+    ) -> tuple[JobRecord, Published[P]]:
+        for condition in conditions:
             page = await self.list(allowed, [condition], limit=1)
             for record in page.records:
                 published = self._publications.get(record.method)
                 if published is not None:
                     return record, published
         raise DialectError(Problem.NOT_FOUND, f"There is no job {text!r}")
+
+    async def find_chosen(self, text: str) -> tuple[JobRecord, Published[P]]:
+        """Find a job by its caller's key, or else as `find` does.
+
+        Raises:
+            DialectError: NOT_FOUND.
+        """
+        return await self._first(
+            text, self._publications.methods, [_by_key(text), *_conditions(text)]
+        )
 
     async def list(
         self,
@@ -168,12 +183,15 @@ class Gateway(Generic[P]):
 
 
 def _conditions(text: str) -> list[list[Any]]:
-    """Say what a job has whose id was sent in some spelling."""
+    """Say what a job has whose own id was sent in some spelling."""
     conditions: list[list[Any]] = []
     if text.isascii() and text.isdecimal() and len(text) < 19:  # noqa: PLR2004 - 2**63
         conditions.append(["id", "=", int(text)])
     uid = job_uid(text)
     if uid is not None:
         conditions.append(["uid", "=", uid])
-    conditions.append(["key", "=", text])
     return conditions
+
+
+def _by_key(text: str) -> Sequence[Any]:
+    return ["key", "=", text]

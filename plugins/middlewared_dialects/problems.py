@@ -1,10 +1,14 @@
 """The one list of what can go wrong with a request; each dialect has words for it."""
 
 import errno
+import logging
 from collections.abc import Mapping
 from enum import Enum
 
+from starlette.requests import ClientDisconnect
+
 from middlewared import CallError, ValidationError, ValidationErrors
+from middlewared.errors import RpcError
 from middlewared_jobs import NotAccepted
 
 __all__ = [
@@ -14,7 +18,10 @@ __all__ = [
     "Problem",
     "problem_of",
     "sentence_of",
+    "to_be_told",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 class Problem(Enum):
@@ -113,6 +120,22 @@ def problem_of(exc: Exception) -> Problem:
             return _BY_ERRNO.get(exc.errno, Problem.INTERNAL)
         case _:
             return Problem.INTERNAL
+
+
+def to_be_told(exc: Exception) -> Exception:
+    """Give why a request was refused; a fault of ours goes into the log besides.
+
+    Raises:
+        ClientDisconnect: nobody is there to be told.
+    """
+    match exc:
+        case ClientDisconnect():
+            raise exc
+        case DialectError() | RpcError():
+            return exc
+        case _:
+            logger.error("a request of a dialect failed", exc_info=exc)
+            return exc
 
 
 def sentence_of(exc: Exception) -> str:

@@ -24,6 +24,7 @@ BOMB = (
     + "]><r><seconds>&a9;</seconds></r>"
 )
 FOREIGN = "<!DOCTYPE r [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><r><fail_in>&x;</fail_in></r>"
+CAUSE = "Unknown parameter; seconds: Expected `float`, got `object`"
 XML = {"Content-Type": "application/xml"}
 TEXT = {"Content-Type": "text/plain"}
 
@@ -71,6 +72,8 @@ def platform(answer: httpx.Response) -> str:
         ("GET", f"{WEBEX}/no/family", {}, 404),
         ("GET", WEBEX, {}, 404),
         ("GET", "/v1/people", {}, 404),
+        ("POST", "/v1/identity/organizations/x/jobs/sendActivationEmailsNow", {}, 404),
+        ("POST", "/v1/identity/organizations/x/jobs/sendActivationEmails", {}, 400),
         ("PUT", MOVES, {}, 405),
         ("DELETE", f"{MOVES}/1", {}, 405),
         ("POST", f"{WEBEX}/updateRoutingPrefix", {"json": {}}, 405),
@@ -131,6 +134,8 @@ def test_wrong_numbers(http: httpx.Client, content: str) -> None:
         ("POST", "/services/createMission", {"data": JSON}, 400),
         ("POST", "/services/createMission", {"data": {"seconds": "x", **JSON}}, 400),
         ("POST", "/services/createMission?f=json", {"content": BOMB}, 400),
+        ("POST", "/services/createMission?f=json", {"json": {"title": "x"}}, 400),
+        ("POST", "/services/createMission?f=json", {"files": {"title": b"x"}}, 400),
         ("POST", "/services/createMission?f=json", {"content": b"title=%ff"}, 400),
         ("POST", "/jobs?f=json", {"content": b"x" * 2_200_000}, 400),
     ],
@@ -258,6 +263,28 @@ def fault(answer: httpx.Response) -> Any:
             )
             for content in ("{", "[]", '{"parameters": 1}', "[" * 100_000)
         ),
+        (
+            *("POST", IMPORTS, {"json": {"": 1, "seconds": {"a": True}}}, 400),
+            *("JobInvalidException", {"jobId": "CustomerImportJob", "cause": CAUSE}),
+        ),
+        (
+            "POST",
+            f"{OCAPI}/job_execution_search",
+            {
+                "json": {
+                    "query": {
+                        "term_query": {
+                            "fields": ["start_time"],
+                            "operator": "less",
+                            "values": ["0001-01-01T00:00:00+09:00"],
+                        }
+                    }
+                }
+            },
+            400,
+            "InvalidSearchFieldTypeException",
+            {"field": "start_time"},
+        ),
         *(
             (
                 *("POST", f"{OCAPI}/job_execution_search", {"json": body}, 400),
@@ -328,6 +355,12 @@ EXECUTE = f"{INFOLINK}/executeJob.jsp"
         ("GET", LOG, {"params": {"limit": "0"}}, "limit"),
         ("GET", LOG, {"params": {"limit": "1000000"}}, "limit"),
         ("GET", LOG, {"params": {"before": "yesterday"}}, "yesterday"),
+        (
+            "GET",
+            LOG,
+            {"params": {"before": "0001-01-01 00:00:00", "timeZone": "Asia/Tokyo"}},
+            "out of range",
+        ),
         ("POST", EXECUTE, {"content": "{"}, "The body cannot be read"),
         ("POST", EXECUTE, {"content": BOMB, "headers": XML}, "The body cannot be read"),
         ("POST", EXECUTE, {"json": {"operation": OPERATION}}, "appId"),

@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 
 from middlewared import Context
 from middlewared.context import Services
-from middlewared.errors import RpcError
 from middlewared.settings import Settings
 from middlewared_dialects.arcgis.documents import failed, job_id_of, job_of, root_of
 from middlewared_dialects.arcgis.pages import Link, page
@@ -32,6 +31,7 @@ from middlewared_dialects.problems import (
     Problem,
     problem_of,
     sentence_of,
+    to_be_told,
 )
 from middlewared_dialects.publications import Published
 from middlewared_dialects.texts import params_from_texts
@@ -40,6 +40,7 @@ from middlewared_jobs import JobRecord, State
 __all__ = ["ROUTES"]
 
 ROOT = "/arcgis/rest"
+FORM = "application/x-www-form-urlencoded"
 NOT_SERVED = ["PUT", "PATCH", "DELETE"]
 METHODS = ["GET", "POST", *NOT_SERVED]
 #: Minutes that a token is good for, by default and at most.
@@ -127,20 +128,38 @@ def _answering(resource: Resource) -> Callable[[Request], Awaitable[Response]]:
         fields = dict(request.query_params)
         asked = Asked(request, fields)
         try:
-            if request.method in NOT_SERVED:
-                raise MethodNotAllowed(request.method)
+            _check_method(request.method)
             if request.method == "POST":
-                form = read_form(await read_body(request))
+                form = read_form(await _form_of(request))
                 # What a person left empty on a page takes nothing from the query.
                 given = {name: value for name, value in form.items() if value}
                 asked = Asked(request, fields | given)
             asked.check_format()
             found = await resource(asked)
-        except (DialectError, RpcError) as exc:
-            found = _refusal(asked, exc)
+        except Exception as exc:  # noqa: BLE001 - it has a shape of its own
+            found = _refusal(asked, to_be_told(exc))
         return found if isinstance(found, Response) else _rendered(asked, found)
 
     return answer
+
+
+def _check_method(method: str) -> None:
+    """Let pass what the service knows.
+
+    Raises:
+        MethodNotAllowed: another.
+    """
+    if method in NOT_SERVED:
+        raise MethodNotAllowed(method)
+
+
+async def _form_of(request: Request) -> bytes:
+    """Read a body that has to be a form, when it says what it is."""
+    media = request.headers.get("content-type", FORM).partition(";")[0].strip()
+    if media.lower() != FORM:
+        text = f"Content-Type is {media!r}, expected {FORM}"
+        raise DialectError(Problem.INVALID, text)
+    return await read_body(request)
 
 
 def _refusal(asked: Asked, exc: Exception) -> Answer:
@@ -328,6 +347,7 @@ def _route(path: str, resource: Resource) -> Route:
 ROUTES: list[BaseRoute] = [
     _route("", _root),
     _route("/jobs", _jobs),
+    _route("/jobs/", _jobs),
     _route("/jobs/{id}", _job),
     _route("/jobs/{id}/cancel", _cancel),
     _route("/generateToken", _generate_token),

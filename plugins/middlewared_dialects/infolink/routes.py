@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from middlewared import CallError, Context
-from middlewared.errors import RpcError
 from middlewared.http import JsonResponse
 from middlewared_dialects.bodies import read_body, read_form, read_json
 from middlewared_dialects.entrance import (
@@ -51,6 +50,7 @@ from middlewared_dialects.problems import (
     MethodNotAllowed,
     Problem,
     sentence_of,
+    to_be_told,
 )
 from middlewared_jobs import JobOptions, JobRecord, Phase, State
 
@@ -81,10 +81,8 @@ def _answering(call: Call) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
             found: Any = Success(await call(request))
-        except DialectError as exc:
-            found = Failure(Message(exc.text))
-        except RpcError as exc:
-            found = Failure(Message(sentence_of(exc)))
+        except Exception as exc:  # noqa: BLE001 - it has a shape of its own
+            found = Failure(Message(sentence_of(to_be_told(exc))))
         return JsonResponse(found, headers={"Cache-Control": "no-store"})
 
     return answer
@@ -149,7 +147,7 @@ async def _check_new(gateway: Jobs, job_id: str | None) -> None:
 
 async def _find(gateway: Jobs, request: Request) -> JobRecord:
     app, job_id = _query(request, "appId"), _query(request, "jobId")
-    record, published = await gateway.find(job_id)
+    record, published = await gateway.find_chosen(job_id)
     if published.options.app != app:
         raise DialectError(Problem.NOT_FOUND, f"There is no job {job_id!r}")
     return record
@@ -184,7 +182,7 @@ def _wanted(query: Mapping[str, str]) -> tuple[Wanted, dt.tzinfo, list[Any]]:
                 moment = dt.datetime.fromisoformat(text).replace(tzinfo=zone)
                 shown = moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat()
                 filters.append(["time_created.$date", operator, shown])
-    except ValueError as exc:  # msgspec.ValidationError, too
+    except (ValueError, OverflowError) as exc:  # msgspec.ValidationError, too
         raise DialectError(Problem.INVALID, str(exc)) from None
     return wanted, zone, filters
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from middlewared import Context
+from middlewared import Context, ejson
 from middlewared.errors import RpcError
 from middlewared.http import JsonResponse
 from middlewared.settings import Settings
@@ -53,7 +53,7 @@ from middlewared_dialects.ocapi.selector import (
     parse_selection,
 )
 from middlewared_dialects.ocapi.xmlform import read_xml, write_xml
-from middlewared_dialects.problems import DialectError
+from middlewared_dialects.problems import DialectError, to_be_told
 from middlewared_dialects.publications import Published
 from middlewared_dialects.settings import DialectSettings
 from middlewared_dialects.texts import params_from_texts
@@ -121,8 +121,9 @@ class Visit:
         }
         if start + count < page.total:
             document["next"] = self._url(start + count, count)
-        if start > 0:
-            document["previous"] = self._url(max(0, start - count), count)
+        before = _before(start, count, page.total)
+        if before is not None:
+            document["previous"] = self._url(before, count)
         return document | self.form.echo() | {"start": start, "total": page.total}
 
     def _number(self, name: str, default: int, most: int | None) -> int:
@@ -230,8 +231,8 @@ class Visit:
         }
         if asked.start + asked.count < page.total:
             document["next"] = _result_page(asked.start + asked.count, asked.count)
-        if asked.start > 0:
-            before = max(0, asked.start - asked.count)
+        before = _before(asked.start, asked.count, page.total)
+        if before is not None:
             document["previous"] = _result_page(before, asked.count)
         query = msgspec.to_builtins(asked.query)
         document["query"] = {n: v for n, v in query.items() if v is not None}
@@ -241,6 +242,12 @@ class Visit:
         published = self.published.get(record.method)
         assert published is not None  # noqa: S101 - only these are listed
         return self._document(record, published)
+
+
+def _before(start: int, count: int, total: int) -> int | None:
+    """Say where the page before begins; None when there is nothing on it."""
+    last = min(start, total)
+    return max(0, last - count) if last else None
 
 
 def _result_page(start: int, count: int) -> Document:
@@ -255,7 +262,11 @@ def _parameters(body: Any) -> dict[str, str]:
         raise Fault(400, "BodyDecodingException", "The body is no object.")
     listed = body.get("parameters")
     if listed is None:
-        return {name: str(value) for name, value in body.items() if name[0] != "_"}
+        return {
+            name: value if isinstance(value, str) else ejson.encode(value).decode()
+            for name, value in body.items()
+            if not name.startswith("_")
+        }
     try:
         found = msgspec.convert(listed, list[Parameter], strict=False)
     except msgspec.ValidationError as exc:
@@ -417,8 +428,10 @@ async def _serve(visit: Visit, method: str, parts: list[str]) -> Response:
         case _:
             raise Fault(404, "NotFoundException", "There is no such resource.")
     answer = _render(_versioned(document, visit.version), 200, xml=xml)
-    # The method that is meant may be another than the one that came.
-    return Response(headers=answer.headers) if method == "HEAD" else answer
+    if method == "HEAD" and visit.request.method != "HEAD":
+        answer.body = b""
+        answer.headers["content-length"] = "0"
+    return answer
 
 
 def _versioned(document: Document, version: str) -> Document:
@@ -443,12 +456,14 @@ async def _answer(request: Request) -> Response:
         async with entered(request) as context:
             parts = [part for part in rest.split("/") if part]
             return await _serve(Visit(request, context, form, asked), method, parts)
-    except (Fault, DialectError, RpcError) as exc:
-        fault = fault_of(exc)
-        answer = _render(fault_document(fault), fault.status, xml=xml)
-        if fault.retry_after is not None:
-            answer.headers["Retry-After"] = f"{fault.retry_after}"
-        return answer
+    except Fault as exc:
+        fault = exc
+    except Exception as exc:  # noqa: BLE001 - it has a shape of its own
+        fault = fault_of(to_be_told(exc))
+    answer = _render(fault_document(fault), fault.status, xml=xml)
+    if fault.retry_after is not None:
+        answer.headers["Retry-After"] = f"{fault.retry_after}"
+    return answer
 
 
 async def _token(request: Request) -> Response:

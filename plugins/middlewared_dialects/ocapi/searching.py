@@ -186,10 +186,10 @@ class Compiler:
             raise _unfit(name, operator)
         try:
             moment = dt.datetime.fromisoformat(str(values[0]))
-        except ValueError:
+            if moment.tzinfo is not None:
+                moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError):
             raise _unfit(name, operator) from None
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
         return [[f"{key}.$date", sign, moment.isoformat()]]
 
     def _status(self, operator: Operator, values: Sequence[Any]) -> Filters:

@@ -12,14 +12,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from middlewared import Context
-from middlewared.errors import RpcError
 from middlewared.http import JsonResponse
 from middlewared.settings import Settings
 from middlewared_dialects.bodies import read_body, read_json
 from middlewared_dialects.entrance import entered
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.organisation import Organisation
-from middlewared_dialects.problems import DialectError, MethodNotAllowed, Problem
+from middlewared_dialects.problems import (
+    DialectError,
+    MethodNotAllowed,
+    Problem,
+    to_be_told,
+)
 from middlewared_dialects.publications import Published
 from middlewared_dialects.spelling import read_webex_id
 from middlewared_dialects.webex.documents import (
@@ -251,7 +255,8 @@ async def _answer(request: Request, path: str, target: str | None) -> Response:
     try:
         family, rest = _split(path) if path != INVITES.path else (INVITES, [])
         if family is INVITES:
-            rest = [part for part in request.path_params["rest"].split("/") if part]
+            below = request.path_params.get("rest", "")
+            rest = [part for part in below.split("/") if part]
         async with entered(request) as context:
             published = context.get(Webex).of_family(family)
             if published is None:
@@ -259,8 +264,8 @@ async def _answer(request: Request, path: str, target: str | None) -> Response:
             org = target or request.query_params.get("orgId")
             visit = Visit(request, context, published, _organization(org))
             return await _serve(visit, rest)
-    except (DialectError, RpcError) as exc:
-        return refusal(exc, family)
+    except Exception as exc:  # noqa: BLE001 - it has a shape of its own
+        return refusal(to_be_told(exc), family)
 
 
 async def _jobs(request: Request) -> Response:
@@ -278,6 +283,7 @@ async def _nothing(request: Request) -> Response:
 
 ROUTES: list[BaseRoute] = [
     Route(f"{PREFIX}/{{rest:path}}", _jobs, methods=METHODS),
-    Route(f"{INVITES_PATH}{{rest:path}}", _invites, methods=METHODS),
+    Route(INVITES_PATH, _invites, methods=METHODS),
+    Route(f"{INVITES_PATH}/{{rest:path}}", _invites, methods=METHODS),
     Route("/v1/{rest:path}", _nothing, methods=METHODS),
 ]

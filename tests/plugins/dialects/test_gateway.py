@@ -83,6 +83,11 @@ async def test_only_what_is_published_is_found(world: World) -> None:
     for spelled in (str(record.id), record.uid, f"j{record.uid}", "my own id"):
         found, how = await gateway.find(spelled)
         assert (found.id, how.options.title) == (record.id, "Shown")
+    wanted = JobOptions(key=str(record.id))
+    chosen = await gateway.wait(await gateway.submit(published, [], wanted))
+    for find, number in ((gateway.find, record.id), (gateway.find_chosen, chosen.id)):
+        assert (await find(str(record.id)))[0].id == number
+    assert (await gateway.find_chosen(record.uid))[0].id == record.id
     hidden = await world.server.context.call("job.submit", "g.hidden")
     for spelled in (str(hidden), "0", "", "-1", "9" * 30, "\0"):
         with pytest.raises(DialectError) as caught:

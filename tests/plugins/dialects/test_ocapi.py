@@ -225,6 +225,10 @@ async def test_lists_are_as_documented(http: httpx.AsyncClient) -> None:
     assert [item["id"] for item in page["data"]] == [ids[1]]
     following = (await http.get(page["next"])).json()
     assert [item["id"] for item in following["data"]] == [ids[0]]
+    past = (await http.get(IMPORTS, params={"start": 9, "count": 2})).json()
+    assert past["data"] == []
+    last = (await http.get(past["previous"])).json()
+    assert [item["id"] for item in last["data"]] == ids[1::-1]
     before = (await http.get(page["previous"])).json()
     assert [item["id"] for item in before["data"]] == [ids[2]]
     site = await http.get(IMPORTS.replace("/dw/", "/s/-/dw/").replace("jobs", "Jobs"))
@@ -252,6 +256,9 @@ async def test_executions_are_deleted(world: World, http: httpx.AsyncClient) -> 
     }
     deleted = await http.post(f"{HOLDS}/{held}", headers=fresh)
     assert (deleted.status_code, deleted.content) == (204, b"")
+    head = {"x-dw-http-method-override": "HEAD"}
+    empty = await http.post(HOLDS, headers=head)
+    assert (empty.status_code, empty.content) == (200, b"")
     gone = fault(await http.get(f"{HOLDS}/{held}"), 404)
     assert gone == {
         "arguments": {"executionId": held},
