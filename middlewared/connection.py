@@ -14,7 +14,7 @@ import struct
 import termios
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -23,7 +23,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from middlewared.access import Origin
-from middlewared.events import Event, Subscriber
+from middlewared.broadcast import Parcel
+from middlewared.events import Event, EventBus, Subscriber
 from middlewared.figures import Traffic
 from middlewared.hosts import NOT_ALLOWED, client_allowed
 from middlewared.scanner import Received, Scanner
@@ -62,6 +63,7 @@ class Gate(Protocol):
     """Lets connections in and knows them; the server implements it."""
 
     settings: Settings
+    events: EventBus
     handler: Handler
     loop: asyncio.AbstractEventLoop
     traffic: Traffic
@@ -130,6 +132,8 @@ class Connection(asyncio.Protocol):
         self._scanner = Scanner(self._ws, self._received.append)
         self._handling = self._reading_paused = False
         self._fragments: list[bytes] = []
+        #: Events of this tick, which leave at its end or before anything else.
+        self._news: Sequence[object] = ()
         self._paused = False
         self._flushing = False
         self._deaf = self._mute = False
@@ -207,6 +211,27 @@ class Connection(asyncio.Protocol):
         """Queue an event with a key of its own, for it to give way by."""
         self._traffic.events += 1
         self._put(event.frame_for(subscriber), key, event.importance)
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        """Write the events of a tick; one by one when the client is behind."""
+        self._traffic.events += len(parcel.items)
+        transport, size = self._transport, parcel.size
+        if (
+            self._paused
+            or self._mute
+            or self._queue
+            or size > WRITE_SIZE
+            or transport is None
+            or transport.is_closing()
+        ):
+            for event, frame in parcel.items:
+                self._enqueue(frame, event.key, event.importance)
+            return
+        if not transport.get_write_buffer_size():
+            self._waiting_since = parcel.made_at
+        self._written += size
+        self._traffic.sent += size
+        transport.write(parcel.joined)
 
     async def wait_writable(self) -> None:
         """Wait until the client has taken most of what it was sent."""
@@ -358,6 +383,7 @@ class Connection(asyncio.Protocol):
         self._ws.send_response(response)
         if self._ws.state is OPEN:
             self.session = self.gate.open_session(self, self.origin)
+            self._news = self.gate.events.broadcast.pending
             if not client_allowed(self.origin, self.gate.settings):
                 # As a close, not as a refusal: only so clients know not to come back.
                 self._fail(CloseCode.POLICY_VIOLATION, NOT_ALLOWED)
@@ -423,6 +449,19 @@ class Connection(asyncio.Protocol):
         self._mute = self._ws.state is not OPEN
 
     def _put(
+        self,
+        frame: bytes,
+        key: Hashable | None,
+        importance: Importance,
+        *,
+        control: bool = False,
+    ) -> None:
+        """Queue a frame after the events of this tick."""
+        if self._news and self.session is not None:
+            self.session.catch_up()
+        self._enqueue(frame, key, importance, control=control)
+
+    def _enqueue(
         self,
         frame: bytes,
         key: Hashable | None,

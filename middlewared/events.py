@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from middlewared.access import Access, Audience, Credentials
+from middlewared.broadcast import ALL_EVENTS, Broadcast, Parcel
 from middlewared.frames import text_frame
 from middlewared.ring import Ring
 from middlewared.sendqueue import Importance
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 Message = Literal["added", "changed", "removed"]
-#: Subscribing to this name gives the events of all collections.
-ALL_EVENTS = "*"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -46,6 +45,15 @@ class Subscriber:
     """A session as the bus sees it; `middlewared.session` implements it."""
 
     credentials: Credentials | None
+
+    @property
+    def takes_parcels(self) -> bool:
+        """Whether `send_parcel` may be used, at the end of a tick of the loop."""
+        return False
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        """Queue the events of a tick; never waits, never raises."""
+        raise NotImplementedError  # pragma: no cover - the session overrides it
 
     def send_event(self, event: "Event") -> None:
         """Queue the event for the client; never waits."""
@@ -249,6 +257,11 @@ class Event:
             if self._clear_frame is None:
                 self._clear_frame = self._build(self.clear)
             return self._clear_frame
+        return self.frame
+
+    @property
+    def frame(self) -> bytes:
+        """The frame of the view without secrets, made at most once."""
         if self._frame is None:
             self._frame = self._build(self.fields)
         return self._frame
@@ -273,8 +286,10 @@ class EventBus:
 
     Publishing never waits: each subscriber has a bounded queue of its own
     (`middlewared.sendqueue`). Events of one item arrive in the order published.
+    Who sees every event, as admins do, gets those of a tick in one piece.
 
     Attributes:
+        broadcast: the events of this tick, for those who see all.
         collections: what plugins declared, by name.
         sources: collections with arguments, by name.
         rings: the newest events of the collections that keep theirs, by name.
@@ -284,7 +299,10 @@ class EventBus:
         self.collections: dict[str, Collection] = {}
         self.sources: dict[str, Source] = {}
         self.rings: dict[str, Ring[Event]] = {}
+        self.broadcast = Broadcast()
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
+        #: Those of them that do not get parcels.
+        self._singly: dict[str, dict[Subscriber, None]] = {}
         self._takers: dict[str, dict[Taker, None]] = {}
 
     def begin(self, name: str, head: int) -> None:
@@ -309,10 +327,27 @@ class EventBus:
     def subscribe(self, name: str, subscriber: Subscriber) -> None:
         """Deliver events of collection *name*; subscribing twice delivers one copy."""
         self._subscribers.setdefault(name, {})[subscriber] = None
+        self.sort(subscriber)
 
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """Stop the delivery; unknown pairs are ignored."""
         _remove(self._subscribers, name, subscriber)
+        _remove(self._singly, name, subscriber)
+        self.sort(subscriber)
+
+    def sort(self, subscriber: Subscriber) -> None:
+        """Find out how a subscriber gets its events: call it after another login."""
+        names = [name for name, who in self._subscribers.items() if subscriber in who]
+        credentials = subscriber.credentials
+        sees_all = credentials is not None and credentials.reads_all
+        in_parcels = sees_all and subscriber.takes_parcels
+        for name in names:
+            if in_parcels:
+                _remove(self._singly, name, subscriber)
+            else:
+                self._singly.setdefault(name, {})[subscriber] = None
+        placed = frozenset(names if in_parcels else ())
+        self.broadcast.place(subscriber, placed, subscriber.send_parcel)
 
     def attach(self, name: str, taker: Taker) -> None:
         """Tell *taker* of the events of collection *name*."""
@@ -348,11 +383,16 @@ class EventBus:
             ring.push(event.seq, event)
 
     def _send(self, event: Event) -> None:
-        audience = event.audience
-        targets = self._subscribers.get(event.collection, _NOBODY)
-        everything = self._subscribers.get(ALL_EVENTS)
+        name = event.collection
+        by_name = self._singly
+        if event.clear is not None:
+            by_name = self._subscribers  # not everybody's view is the same
+        elif self.broadcast.covers(name):
+            self.broadcast.add(event, event.frame)
+        targets, everything = by_name.get(name, _NOBODY), by_name.get(ALL_EVENTS)
         if everything:
             targets = {**targets, **everything}
+        audience = event.audience
         for subscriber in tuple(targets):  # one of them may leave meanwhile
             credentials = subscriber.credentials
             if credentials is None:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from middlewared.access import Origin
 from middlewared.authorization import Refused, authorize
+from middlewared.broadcast import Parcel
 from middlewared.context import Services
 from middlewared.errors import CallError
 from middlewared.events import Event, Subscriber
@@ -29,6 +30,9 @@ class _Nowhere:
         """Drop it."""
 
     def send_as(self, event: Event, subscriber: Subscriber, key: Hashable) -> None:
+        """Drop it."""
+
+    def send_parcel(self, parcel: Parcel) -> None:
         """Drop it."""
 
     async def wait_writable(self) -> None:

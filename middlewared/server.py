@@ -30,6 +30,7 @@ from middlewared.connection import Connection, Handler
 from middlewared.context import Services
 from middlewared.datadir import note_socket
 from middlewared.errors import CallError, PortInUse, SettingsError, StartError
+from middlewared.events import EventBus
 from middlewared.figures import Traffic
 from middlewared.hosts import client_allowed, host_allowed, origin_allowed
 from middlewared.peers import peer_credentials
@@ -135,6 +136,7 @@ class Server:
 
     Attributes:
         settings: the kernel's settings.
+        events: the bus.
         handler: takes the messages.
         loop: the event loop.
         connections: open WebSocket connections.
@@ -151,6 +153,7 @@ class Server:
         tls: Tls | None = None,
     ) -> None:
         self.settings = services.get(Settings)
+        self.events = services.get(EventBus)
         self.handler = handler
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()

@@ -15,6 +15,7 @@ import msgspec
 
 from middlewared import ejson
 from middlewared.access import Credentials, Origin, not_authorized
+from middlewared.broadcast import Parcel
 from middlewared.catchup import CatchUp
 from middlewared.context import Context, Services
 from middlewared.errors import CallError, ErrorData, InvalidParams, describe_error
@@ -58,6 +59,10 @@ class Outbound(Protocol):
 
     def send_as(self, event: Event, subscriber: Subscriber, key: Hashable) -> None:
         """Queue an event, conflated by *key* when the client is behind."""
+        ...
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        """Queue the events of a tick, conflated when the client is behind."""
         ...
 
     async def wait_writable(self) -> None:
@@ -194,6 +199,7 @@ class ClientSession(Subscriber):
             callback()
         self._logout.clear()
         self.credentials = credentials
+        self._bus.sort(self)
         self.context = Context(self.services, self, credentials)
         self._outbound.identify(anonymous=credentials is None)
         if credentials is None:
@@ -251,6 +257,19 @@ class ClientSession(Subscriber):
     def send_as(self, event: Event, key: Hashable) -> None:
         """Queue an event with a key of its own; never waits."""
         self._outbound.send_as(event, self, key)
+
+    @property
+    def takes_parcels(self) -> bool:
+        """Whether `send_parcel` may be used: always."""
+        return True
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        """Queue the events of a tick; never waits."""
+        self._outbound.send_parcel(parcel)
+
+    def catch_up(self) -> None:
+        """Send what was published in this tick before anything else is sent."""
+        self._bus.broadcast.catch_up(self)
 
     def release(self) -> None:
         """Give a call's slot back and let what waits for one go on."""

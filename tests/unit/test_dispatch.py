@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from middlewared import CallError, Context, Credentials, Event, Origin, Plugin, Secret
+from middlewared.broadcast import Parcel
 from middlewared.dispatch import Dispatcher
 from middlewared.errors import MethodNotFound, NotAuthenticated, ValidationErrors
 from middlewared.events import Subscriber
@@ -173,6 +174,10 @@ class Outlet:
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         self.send(event.frame_for(subscriber))
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        for _, frame in parcel.items:
+            self.send(frame)
 
     def send_as(self, event: Event, subscriber: Subscriber, key: object) -> None:
         self.send(event.frame_for(subscriber))

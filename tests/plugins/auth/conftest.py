@@ -11,6 +11,7 @@ import pytest
 import middlewared_auth
 from middlewared import Context, Event, Origin, Plugin
 from middlewared.audit import Trail
+from middlewared.broadcast import Parcel
 from middlewared.clock import Clock
 from middlewared.context import Announcements, Caller, Services
 from middlewared.database import Database
@@ -38,6 +39,10 @@ class Wire:
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         pass
+
+    def send_parcel(self, parcel: Parcel) -> None:
+        for _, frame in parcel.items:
+            self.send(frame)
 
     def send_as(self, event: Event, subscriber: Subscriber, key: object) -> None:
         pass

@@ -1,0 +1,148 @@
+"""Events of one tick of the loop, on their way to all who see every one of them."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeAlias
+
+from middlewared.sendqueue import Importance
+
+__all__ = ["ALL_EVENTS", "Broadcast", "Deliver", "Parcel", "Told"]
+
+#: Subscribing to this name gives the events of all collections.
+ALL_EVENTS = "*"
+
+
+class Told(Protocol):
+    """An event, as far as a broadcast cares."""
+
+    @property
+    def collection(self) -> str:
+        """Name of the collection."""
+        ...
+
+    @property
+    def importance(self) -> Importance:
+        """Whether a newer event of the item may replace it."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """What the event is about."""
+        ...
+
+
+class Parcel:
+    """Events for everybody of a group, in order; their frames are joined once.
+
+    Attributes:
+        items: the events with their frames.
+        size: bytes of all frames.
+        made_at: the loop's time, seconds.
+    """
+
+    __slots__ = ("_joined", "items", "made_at", "size")
+
+    def __init__(self, items: list[tuple[Any, bytes]], made_at: float) -> None:
+        self.items = items
+        self.made_at = made_at
+        self.size = sum(len(frame) for _, frame in items)
+        self._joined: bytes | None = None
+
+    @property
+    def joined(self) -> bytes:
+        """All frames, one after the other."""
+        if self._joined is None:
+            frames = [frame for _, frame in self.items]
+            self._joined = frames[0] if len(frames) == 1 else b"".join(frames)
+        return self._joined
+
+
+Deliver: TypeAlias = Callable[[Parcel], None]
+
+
+class Broadcast:
+    """Collects the events of a tick and gives each group its own in one piece.
+
+    A group is everybody who subscribes to the same collections: what they are sent is
+    the same bytes. The time of one event grows with the groups, not with the members,
+    and each member costs one write a tick, however many events there were.
+
+    Order is kept for each member: whatever else is sent to it in the same tick must be
+    preceded by `catch_up`.
+
+    Attributes:
+        pending: events of this tick with their frames; always the same list.
+    """
+
+    __slots__ = ("_groups", "_places", "_told", "pending")
+
+    def __init__(self) -> None:
+        self.pending: list[tuple[Any, bytes]] = []
+        self._groups: dict[frozenset[str], dict[Hashable, Deliver]] = {}
+        self._places: dict[Hashable, frozenset[str]] = {}
+        #: How many of the pending events a member has had, or came too late for.
+        self._told: dict[Hashable, int] = {}
+
+    def place(self, member: Hashable, names: frozenset[str], deliver: Deliver) -> None:
+        """Put a member where it belongs; it has had all events until now.
+
+        Args:
+            member: who it is.
+            names: the collections; none takes it out.
+            deliver: takes the events; never waits, never raises.
+        """
+        self.catch_up(member)
+        before = self._places.pop(member, None)
+        if before is not None:
+            del self._groups[before][member]
+            if not self._groups[before]:
+                del self._groups[before]
+        if names:
+            self._places[member] = names
+            self._groups.setdefault(names, {})[member] = deliver
+            if self.pending:
+                self._told[member] = len(self.pending)
+
+    def covers(self, name: str) -> bool:
+        """Tell whether somebody is to be told of a collection."""
+        return any(name in group or ALL_EVENTS in group for group in self._groups)
+
+    def add(self, event: Told, frame: bytes) -> None:
+        """Take an event; it leaves at the end of this tick."""
+        if not self.pending:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self.pending.append((event, frame))
+
+    def catch_up(self, member: Hashable) -> None:
+        """Send a member now what it has not had of this tick; others are ignored."""
+        names = self._places.get(member)
+        if names is None or not self.pending:
+            return
+        parcel = self._parcel(names, self._told.get(member, 0))
+        self._told[member] = len(self.pending)
+        if parcel.items:
+            self._groups[names][member](parcel)
+
+    def _flush(self) -> None:
+        late, self._told = self._told, {}
+        for names, members in tuple(self._groups.items()):
+            whole = self._parcel(names, 0)
+            if not whole.items:
+                continue
+            for member, deliver in tuple(members.items()):
+                if late and member in late:
+                    rest = self._parcel(names, late[member])
+                    if rest.items:
+                        deliver(rest)
+                else:
+                    deliver(whole)
+        self.pending.clear()
+
+    def _parcel(self, names: frozenset[str], start: int) -> Parcel:
+        """Make the parcel of a group from the events after the first *start*."""
+        items = self.pending[start:] if start else self.pending
+        if ALL_EVENTS in names:
+            items = list(items)
+        else:
+            items = [item for item in items if item[0].collection in names]
+        return Parcel(items, asyncio.get_running_loop().time())
