@@ -216,17 +216,12 @@ class Connection(asyncio.Protocol):
         """Write the events of a tick; one by one when the client is behind."""
         self._traffic.events += len(parcel.items)
         transport, size = self._transport, parcel.size
-        if (
-            self._paused
-            or self._mute
-            or self._queue
-            or size > WRITE_SIZE
-            or transport is None
-            or transport.is_closing()
-        ):
+        # Mute is whoever has no transport or ends.
+        if self._mute or self._paused or self._queue.size or size > WRITE_SIZE:
             for event, frame in parcel.items:
                 self._enqueue(frame, event.key, event.importance)
             return
+        assert transport is not None  # noqa: S101 - see above
         if not transport.get_write_buffer_size():
             self._waiting_since = parcel.made_at
         self._written += size
@@ -284,7 +279,7 @@ class Connection(asyncio.Protocol):
             logger.warning(
                 "disconnected %s: %s", self.origin.address or "unix socket", why
             )
-        self._deaf = True
+        self._deaf = self._mute = True
         self._queue.clear()
         if self._transport is not None:
             self._transport.abort()
