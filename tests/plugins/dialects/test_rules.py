@@ -161,7 +161,7 @@ async def test_secrets_and_audit(
     notes = await world.server.context.call("audit.query", [["username", "=", "ann"]])
     submitted = [n for n in notes if n["event"] == "JOB" and "r.sealed" in str(n)]
     assert len(submitted) == 4, notes
-    assert {note["address"] for note in submitted} == {"127.0.0.1"}
+    assert {note["origin"] for note in submitted} == {"127.0.0.1"}
     assert SECRET not in str(notes)
     async for path in anyio.Path(tmp_path).rglob("*"):
         if await path.is_file():
