@@ -7,7 +7,7 @@ import anyio
 import msgspec
 from msgspec import Meta
 
-from middlewared import Context, Plugin
+from middlewared import Context, Plugin, ValidationError
 from middlewared_auth import JOB_USER
 from middlewared_jobs import Job, job
 
@@ -67,6 +67,10 @@ def add_move(plugin: Plugin) -> None:
     @plugin.method(roles=[JOB_USER], read_only=True)
     async def check_move(ctx: Context, moves: Moves) -> list[dict[str, Any]]:
         """Say for each user what a move would do, and what is in its way."""
+        users = [user for move in moves.users_list for user in move.users]
+        if len(users) > 1:
+            text = f"{len(users)} users are to be checked, expected one"
+            raise ValidationError("moves.usersList", text)
         answer = []
         for move in moves.users_list:
             for user in move.users:

@@ -38,6 +38,9 @@ EXTRAS = (
     "fileFormat",
 )
 
+#: The same, but only where a job is shown by its id.
+ALONE = ("csvFileDownloadUrl",)
+
 
 def tracking_id(record: JobRecord) -> str:
     """Give the tracking id of a job; one of its own when its caller gave none."""
@@ -68,7 +71,8 @@ class Rendering:
 
     def by_id(self, record: JobRecord, executions: Sequence[JobRecord]) -> Document:
         """Give the job as it is shown by its id."""
-        return self._job(record, self._executions(executions), named=True)
+        job = self._job(record, self._executions(executions), named=True)
+        return job | {n: record.attributes[n] for n in ALONE if n in record.attributes}
 
     def _job(
         self, record: JobRecord, executions: list[Document], *, named: bool

@@ -194,6 +194,18 @@ async def test_jobs_that_cannot_be_aborted(world: World, ann: Everywhere) -> Non
     assert cancelled.json() == {"status": "success"}  # it waits
 
 
+async def test_keys_have_scopes(world: World, ann: Everywhere) -> None:
+    """A key that may less than its owner reads, and starts nothing."""
+    narrow = {"username": "ann", "name": "narrow", "roles": []}
+    key = (await world.server.context.call("api_key.create", narrow))["key"]
+    ann.http.headers["Authorization"] = f"Bearer {key}"
+    answers = await ann.start("sealed", "rebuildPhones", key="k", name="x")
+    assert [answer.status_code for answer in answers] == [403, 200, 403, 200]
+    assert answers[1].json()["error"]["code"] == 403
+    assert answers[3].json()["status"] == "error"
+    assert (await ann.http.get(f"{WEBEX}/rebuildPhones")).json() == {"items": []}
+
+
 async def test_those_who_may_not(world: World, ann: Everywhere) -> None:
     """Starting is refused in each shape, and jobs of others are not there."""
     eve = await somebody(world, "eve")

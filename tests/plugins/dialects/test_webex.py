@@ -54,6 +54,7 @@ def staged(stage: Stage) -> Plugin:
     async def numbers(job: Job, operation: str, name: str = "x") -> None:
         """Wait for a gate in each of two steps."""
         job.set_attribute("operationType", operation)
+        job.set_attribute("csvFileDownloadUrl", "https://example.com/report.csv")
         for step_name in ("first", "second"):
             async with job.step(step_name) as step:
                 if not step.skipped:
@@ -173,6 +174,9 @@ async def test_moves_are_checked(http: httpx.AsyncClient) -> None:
     assert (checked["userId"], checked["impacts"]) == ("u0", [])
     assert checked["errors"][0]["code"] == 1017023
     assert (await http.get(MOVES)).json() == {"items": []}
+    two = await http.post(MOVES, json=moves("12", "12", validate=True))
+    assert two.status_code == 400
+    assert "expected one" in two.json()["error"][0]["message"]
     wrong = await http.post(MOVES, json={"usersList": []})
     assert wrong.status_code == 400
     assert wrong.json()["error"][0]["code"] == 1026016
@@ -215,6 +219,9 @@ async def test_pause_and_resume(world: World, http: httpx.AsyncClient) -> None:
     world.stage.open("x.first")
     shown = await until(http, path, "STARTED", "STOPPED")
     assert shown["operationType"] == "MOVE"
+    assert shown["csvFileDownloadUrl"].endswith("report.csv")
+    (listed,) = (await http.get(NUMBERS)).json()["items"]
+    assert "csvFileDownloadUrl" not in listed
     assert (await http.post(f"{path}/actions/resume/invoke")).status_code == 204
     world.stage.open("x.second")
     await until(http, path, "COMPLETED")
