@@ -100,7 +100,7 @@ def _find_apart(name: str) -> click.Command | None:
         "call": "middlewared.cli.call:call",
         "upload": "middlewared.cli.files:upload",
         "download": "middlewared.cli.files:download",
-        "job": "middlewared.cli.job:job",
+        "job": "middlewared.cli.control:job",
         "watch": "middlewared.cli.watch:watch",
         "subscribe": "middlewared.cli.subscribe:subscribe",
         "methods": "middlewared.cli.server:methods",

@@ -33,6 +33,21 @@ def parse_param(word: str) -> Any:
         return word
 
 
+class NamedValue(click.ParamType[tuple[str, Any]]):
+    """``NAME=VALUE``; the value is JSON, or text."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """Read the option."""
+        name, mark, text = str(value).partition("=")
+        if not mark:
+            self.fail(f"{value!r} has no =, as in timeout=600")
+        return name, parse_param(text)
+
+
 def parse_params(words: Sequence[str]) -> list[Any]:
     """Read the params of a method; ``-`` stands for what is on standard input.
 

@@ -11,7 +11,7 @@ import click
 from middlewared import CallError
 from middlewared.cli.follow import Follower, follow_options
 from middlewared.cli.output import clock, dumps, plain, print_json, print_table
-from middlewared.cli.params import ParamCommand, parse_param, parse_params
+from middlewared.cli.params import NamedValue, ParamCommand, parse_param, parse_params
 from middlewared.cli.target import Target, connection_options
 
 if TYPE_CHECKING:
@@ -60,21 +60,6 @@ class _Moment(click.ParamType[dict[str, int] | str]):
         return {"$date": round(moment.timestamp() * 1000)}
 
 
-class _Option(click.ParamType[tuple[str, Any]]):
-    """``NAME=VALUE``; the value is JSON, or text."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
-        """Read the option."""
-        name, mark, text = str(value).partition("=")
-        if not mark:
-            self.fail(f"{value!r} has no =, as in timeout=600")
-        return name, parse_param(text)
-
-
 @click.group(short_help="List, make, change, run and remove schedules.")
 @connection_options()
 def schedule() -> None:
@@ -103,7 +88,7 @@ def timing_options(command: F) -> F:
         click.option(
             "--option",
             "options",
-            type=_Option(),
+            type=NamedValue(),
             multiple=True,
             help="Of each job, as in timeout=600; may be repeated.",
         ),

@@ -543,6 +543,33 @@ def test_job_logs_live(server: ServerProcess, client: Client) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_retry_and_forget(server: ServerProcess, client: Client) -> None:
+    """An ended job runs again, with another param, and is forgotten."""
+    first = client.start("demo.sleep", 0)
+    list(first)
+    again = int(output(server, "job", "retry", str(first.id)))
+    assert again != first.id
+    text = output(server, "job", "retry", str(first.id), "-j", "--param", "seconds=0.1")
+    assert 0.1 <= float(text) < 5
+    keyed = [output(server, "job", "retry", str(first.id), "--key", "k") for _ in "ab"]
+    assert keyed[0] == keyed[1]
+    output(server, "job", "wait", keyed[0].strip())
+    output(server, "job", "wait", str(again))
+    assert output(server, "job", "rm", str(first.id), str(again)) == ""
+    assert run(server, "job", "show", str(again)).returncode == 1
+
+
+def test_what_a_job_cannot(server: ServerProcess, client: Client) -> None:
+    """Restart and pause are refused in words where the method does not know them."""
+    done = client.start("demo.sleep", 0)
+    list(done)
+    for command, word in (("restart", "ENOTSUP"), ("pause", "EBUSY"), ("resume", "")):
+        refused = run(server, "job", command, str(done.id))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert word in refused.stderr
+    assert "no =" in run(server, "job", "retry", "1", "--param", "x").stderr
+
+
 def test_abort_waiting(server: ServerProcess, client: Client) -> None:
     """A waiting job is aborted at once, and the answer says so."""
     holder = client.start("demo.locked", 60, "terminal")

@@ -75,6 +75,47 @@ def test_exit_and_messages() -> None:
     assert not any(line.startswith("  exit") for line in plain)
 
 
+def test_what_became_of_it() -> None:
+    """Who aborted it and why, its parent, its steps, counts and attempts."""
+    step = {
+        "name": "scan",
+        "scope": "tank",
+        "state": "SUCCESS",
+        "percent": 100,
+        "done": 3,
+        "total": 4,
+        "doing": "block 3",
+        "ran_in": 6,
+    }
+    bare = dict.fromkeys(step) | {"name": "repair", "state": "WAITING", "done": 0}
+    when = {"$date": 0}
+    lines = show(
+        parent=5,
+        restart_of=6,
+        lock="pool:tank",
+        phase="retrying",
+        run_at=when,
+        abort={"by": "ann", "at": when, "overdue": True, "reason": "job 5 failed"},
+        counts={"moved": 2},
+        item_errors=1,
+        steps=[step, bare],
+        attempts=[{"number": 1, "time_finished": when, "error": "a\nb\n"}],
+    )
+    facts = dict(line.split(maxsplit=1) for line in lines[1:18])
+    assert facts["parent"] == "5"
+    assert facts["restarts"] == "job 6, where it ended"
+    assert facts["lock"] == "pool:tank"
+    assert facts["phase"].startswith("retrying, not before 19")
+    assert facts["aborted"].startswith("asked by ann at 19")
+    assert facts["aborted"].endswith(", overdue: job 5 failed")
+    assert facts["counts"] == "moved 2, item errors 1"
+    place = lines.index("  steps")
+    assert lines[place + 1] == "    SUCCESS  scan (tank)  100%  3/4  block 3  in job 6"
+    assert lines[place + 2] == "    WAITING  repair"
+    assert lines[place + 4].startswith("    1  19")
+    assert lines[place + 4].endswith("  a; b")
+
+
 def test_success() -> None:
     """A success shows its result, also when it is null."""
     success = {"state": "SUCCESS", "error": None, "exception": None}
