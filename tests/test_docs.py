@@ -137,11 +137,13 @@ class Console:
 
 
 @pytest.mark.timeout(180)
-def test_tutorial(tmp_path: Path) -> None:
-    """Who types what the tutorial shows sees what the tutorial shows."""
+@pytest.mark.parametrize("page", ["tutorial.md", "jobs.md"])
+def test_pages_to_type(tmp_path: Path, page: str) -> None:
+    """Who types what the page shows sees what the page shows."""
     with Console(tmp_path) as console:
-        for kind, text, file in fences(DOCS / "tutorial.md"):
+        for kind, text, file in fences(DOCS / page):
             if file is not None:
+                (tmp_path / file).parent.mkdir(exist_ok=True)
                 (tmp_path / file).write_text(text)
             elif kind == "console":
                 console.type(text)
