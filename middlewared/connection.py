@@ -217,9 +217,13 @@ class Connection(asyncio.Protocol):
         self._traffic.events += len(parcel.items)
         transport, size = self._transport, parcel.size
         # Mute is whoever has no transport or ends.
-        if self._mute or self._paused or self._queue.size or size > WRITE_SIZE:
+        if self._mute or self._paused or size > WRITE_SIZE:
             for event, frame in parcel.items:
                 self._enqueue(frame, event.key, event.importance)
+            return
+        if self._queue.size:
+            # It leaves in this tick, with what stands before it.
+            self._enqueue(parcel.joined, None, KEEP)
             return
         assert transport is not None  # noqa: S101 - see above
         if not transport.get_write_buffer_size():
