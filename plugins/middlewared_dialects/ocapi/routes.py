@@ -372,7 +372,9 @@ class Form:
         if self._selection is None:
             return document
         found: Document = self._selection.of(document)
-        return found
+        # What was selected is always said, where it is said at all.
+        said = {n: v for n, v in self.echo().items() if n in document}
+        return found | said
 
 
 def _render(document: Document, status: int, *, xml: bool) -> Response:

@@ -392,6 +392,7 @@ async def test_selected_members(http: httpx.AsyncClient) -> None:
     assert set(few) == {"_v", "_type", "_resource_state", "id", "exit_status"}
     listed = (await http.get(IMPORTS, params={"select": "(count,data.(id))"})).json()
     assert [set(item) for item in listed["data"]] == [{"_v", "_type", "id"}]
+    assert listed["select"] == "(count,data.(id))"
     wrong = await http.get(path, params={"select": "(a[?(@.x=='y')])"})
     assert fault(wrong, 400)["type"] == "MalformedSelectorException"
 
