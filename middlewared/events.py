@@ -154,7 +154,7 @@ def _head(msg: str, collection: str) -> bytes:
     )
 
 
-class Event:
+class Event(msgspec.Struct, eq=False):
     """One ADDED, CHANGED or REMOVED message of a collection.
 
     Args:
@@ -176,54 +176,21 @@ class Event:
         shaped: for `middlewared.feeds`: who shaped the event last, and what came out.
     """
 
-    __slots__ = (
-        "_clear_frame",
-        "_fields",
-        "_frame",
-        "_plain",
-        "audience",
-        "clear",
-        "clear_for",
-        "collection",
-        "id",
-        "importance",
-        "msg",
-        "previous",
-        "seq",
-        "shaped",
-        "tail",
-    )
-
-    def __init__(
-        self,
-        collection: str,
-        msg: Message,
-        id: int | str,  # noqa: A002 - the wire's word
-        fields: bytes | Callable[[], bytes] | None,
-        *,
-        audience: Audience | None = None,
-        importance: Importance = Importance.KEEP,
-        clear: bytes | None = None,
-        clear_for: Container[Subscriber] = (),
-        seq: int | None = None,
-        previous: Callable[[], bytes] | None = None,
-        tail: bytes = b"",
-    ) -> None:
-        self.collection = collection
-        self.msg = msg
-        self.id = id
-        self.audience = audience
-        self.importance = importance
-        self.clear = clear
-        self.clear_for = clear_for
-        self.seq = seq
-        self.previous = previous
-        self.tail = tail
-        self.shaped: tuple[Any, Any] | None = None
-        self._fields = fields
-        self._plain: Any = None
-        self._frame: bytes | None = None
-        self._clear_frame: bytes | None = None
+    collection: str
+    msg: Message
+    id: int | str
+    _fields: bytes | Callable[[], bytes] | None
+    audience: Audience | None = None
+    importance: Importance = Importance.KEEP
+    clear: bytes | None = None
+    clear_for: Container[Subscriber] = ()
+    seq: int | None = None
+    previous: Callable[[], bytes] | None = None
+    tail: bytes = b""
+    shaped: tuple[Any, Any] | None = None
+    _plain: Any = None
+    _frame: bytes | None = None
+    _clear_frame: bytes | None = None
 
     @property
     def key(self) -> Hashable:
@@ -293,6 +260,7 @@ class EventBus:
         collections: what plugins declared, by name.
         sources: collections with arguments, by name.
         rings: the newest events of the collections that keep theirs, by name.
+        changes: how often who listens to what has changed.
     """
 
     def __init__(self) -> None:
@@ -300,6 +268,7 @@ class EventBus:
         self.sources: dict[str, Source] = {}
         self.rings: dict[str, Ring[Event]] = {}
         self.broadcast = Broadcast()
+        self.changes = 0
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
         #: Those of them that do not get parcels.
         self._singly: dict[str, dict[Subscriber, None]] = {}
@@ -326,11 +295,13 @@ class EventBus:
 
     def subscribe(self, name: str, subscriber: Subscriber) -> None:
         """Deliver events of collection *name*; subscribing twice delivers one copy."""
+        self.changes += 1
         self._subscribers.setdefault(name, {})[subscriber] = None
         self.sort(subscriber)
 
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """Stop the delivery; unknown pairs are ignored."""
+        self.changes += 1
         _remove(self._subscribers, name, subscriber)
         _remove(self._singly, name, subscriber)
         self.sort(subscriber)
@@ -351,10 +322,12 @@ class EventBus:
 
     def attach(self, name: str, taker: Taker) -> None:
         """Tell *taker* of the events of collection *name*."""
+        self.changes += 1
         self._takers.setdefault(name, {})[taker] = None
 
     def detach(self, name: str, taker: Taker) -> None:
         """Tell it no more; unknown pairs are ignored."""
+        self.changes += 1
         _remove(self._takers, name, taker)
 
     def has_subscribers(self, name: str) -> bool:

@@ -77,8 +77,9 @@ class Ring(Generic[N]):
 
     def skip(self, seq: int) -> None:
         """Note that events up to *seq* were published and are not here."""
-        self._events.clear()
-        self._size = 0
+        if self._events:
+            self._events.clear()
+            self._size = 0
         self.head = self.start = max(seq, self.head)
 
     def after(self, seq: int, limit: int) -> Sequence[N] | None:

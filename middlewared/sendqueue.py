@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Hashable
 from enum import IntEnum
 
+import msgspec
+
 __all__ = ["Entry", "Importance", "SendQueue"]
 
 #: Dropped entries that may stand in a queue, besides as many as wait there.
@@ -21,15 +23,12 @@ class Importance(IntEnum):
     KEEP = 2
 
 
-class Entry:
-    """A frame that may give way; its frame is empty once it did."""
+class Entry(msgspec.Struct, eq=False):
+    """One frame in the queue; its frame is empty once it was dropped."""
 
-    __slots__ = ("frame", "importance", "key")
-
-    def __init__(self, frame: bytes, key: Hashable, importance: Importance) -> None:
-        self.frame = frame
-        self.key = key
-        self.importance = importance
+    frame: bytes
+    key: Hashable | None
+    importance: Importance
 
 
 class SendQueue:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from middlewared import Event
 from middlewared.events import Message
 from middlewared_jobs.record import JobRecord
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Announcement", "size_of"]
 
 
-class Announcement:
+class Announcement(msgspec.Struct, eq=False):
     """One move of a job: its events, one for each collection somebody listens to.
 
     Attributes:
@@ -29,27 +31,14 @@ class Announcement:
         seq: its number, once it is on its way to the disk; None when it has none.
     """
 
-    __slots__ = ("change", "events", "job", "msg", "removal", "run", "seq", "size")
-
-    def __init__(
-        self,
-        job: int,
-        msg: Message,
-        events: dict[str, Event],
-        change: bytes | None = None,
-        *,
-        size: int = 0,
-        removal: Removal | None = None,
-        run: "Run | None" = None,
-    ) -> None:
-        self.job = job
-        self.msg = msg
-        self.events = events
-        self.change = change
-        self.size = size
-        self.removal = removal
-        self.run = run
-        self.seq: int | None = None
+    job: int
+    msg: Message
+    events: dict[str, Event]
+    change: bytes | None = None
+    size: int = 0
+    removal: Removal | None = None
+    run: "Run | None" = None
+    seq: int | None = None
 
     def numbered(self, seq: int, at: int) -> Move:
         """Give it its number, and what is kept of it."""

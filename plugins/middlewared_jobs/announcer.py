@@ -19,9 +19,9 @@ from middlewared_jobs.recorder import take_notes
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.run import Run
 from middlewared_jobs.settings import JobSettings
-from middlewared_jobs.states import State
+from middlewared_jobs.states import FINAL, State
 from middlewared_jobs.store import JobStore, Saved
-from middlewared_jobs.views import ITEM, RECORD, VIEWS, View
+from middlewared_jobs.views import VIEWS, View
 
 __all__ = ["Announcer"]
 
@@ -57,6 +57,9 @@ class Announcer:
         self._clock = clock
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._heard: dict[str, View] = {}
+        self._followed = False
+        self._looked = -1
 
     def event(
         self, run: Run, msg: Message, importance: Importance = Importance.KEEP
@@ -66,19 +69,19 @@ class Announcer:
         A move gets its number from the next write of the job, and is kept with it;
         progress, and all that happens to transient jobs, has none.
         """
-        record, bus = run.record, self._bus
+        record = run.record
         record.time_modified = Date(self._clock.time_ms())
         numbered = importance is not Importance.NEWEST and not record.transient
-        followed = bus.has_takers(ITEM.collection) or bus.has_takers(RECORD.collection)
-        change = None
-        if (numbered or followed) and not record.final:
+        if self._looked != self._bus.changes:
+            self._look()
+        change = before = None
+        if (numbered or self._followed) and record.state not in FINAL:
             change = change_of(record)
-        before = run.told if followed else None
+        if self._followed:
+            before = run.told
         events = {}
-        for view in VIEWS:
-            if bus.has_subscribers(view.collection):
-                event = self._event(run, view, msg, importance, before)
-                events[view.collection] = event
+        for name, view in self._heard.items():
+            events[name] = self._event(run, view, msg, importance, before)
         told = Announcement(run.id, msg, events, change, run=run)
         if numbered:
             told.size = size_of(record, change)
@@ -88,6 +91,14 @@ class Announcer:
         if change is not None:
             run.told = change
         return told
+
+    def _look(self) -> None:
+        """Look who listens; done again when somebody comes or goes."""
+        bus = self._bus
+        names = {view.collection: view for view in VIEWS}
+        self._heard = {n: v for n, v in names.items() if bus.has_subscribers(n)}
+        self._followed = any(bus.has_takers(view.collection) for view in VIEWS)
+        self._looked = bus.changes
 
     def _event(
         self,
@@ -108,7 +119,7 @@ class Announcer:
             msg,
             run.id,
             view.encode(record),
-            audience=record.audience(run.spec.read_roles),
+            audience=run.audience,
             importance=importance,
             clear=clear,
             clear_for=run.insiders,
@@ -118,11 +129,13 @@ class Announcer:
     def publish(self, told: Announcement) -> None:
         """Send the events of a move."""
         bus, events, seq = self._bus, told.events, told.seq
+        if self._looked != bus.changes:
+            self._look()
         for view in VIEWS:
             event = events.get(view.collection)
             if event is not None:
                 bus.publish(event)
-            elif bus.has_subscribers(view.collection):
+            elif view.collection in self._heard:
                 # Who came between the move and its commit has not seen the job yet.
                 bus.publish(_late_event(told, view))
             elif seq is not None:
@@ -220,7 +233,7 @@ def _late_event(told: Announcement, view: View) -> Event:
         told.msg,
         run.id,
         view.encode(record),
-        audience=record.audience(run.spec.read_roles),
+        audience=run.audience,
         seq=told.seq,
     )
 

@@ -319,7 +319,7 @@ def encode_item(record: JobRecord, *, result: bytes | None = None) -> bytes:
         record: the job.
         result: shown instead of the record's redacted result.
     """
-    item = item_of(record)
+    item = CoreGetJobsItem(*_fields_of(record))
     if result is not None:
         item.result = msgspec.Raw(result)
     return _encode(item)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import msgspec
 
-from middlewared import Date
+from middlewared import Audience, Date
 from middlewared.context import Context
 from middlewared.errors import CallError
 from middlewared.plugin import Method
@@ -79,6 +79,7 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
         spec: how its jobs are run.
         values: bound params.
         params: the params as they are stored.
+        audience: who may see it.
         limits: keys that it counts against while it runs, with their limits.
         job: what the body sees; a new one for each attempt.
         queued: it is in the queue of those that could start.
@@ -121,6 +122,7 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     lock: str | None
     priority: int
     kind: Kind
+    audience: Audience
     #: Made by whoever tracks the run, right after it.
     job: Job = None  # type: ignore[assignment]
     params: bytes | None = None

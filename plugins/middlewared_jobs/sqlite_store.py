@@ -70,7 +70,42 @@ _COLUMNS = tuple(
 )
 _STORED = (*_COLUMNS, "details")
 _SELECT = f"SELECT {', '.join(_STORED)} FROM jobs"  # noqa: S608 - our own names
-_WRITTEN = (*_STORED, "params")
+#: What a start changes in the row of a job, what an end does, and what most others do.
+_START = (
+    "state",
+    "phase",
+    "attempt",
+    "node",
+    "logs_path",
+    "child_pid",
+    "child_started",
+    "time_started",
+    "time_modified",
+)
+_END = (
+    "state",
+    "phase",
+    "progress",
+    "result",
+    "exit",
+    "time_finished",
+    "time_modified",
+    "params",
+)
+_RICH_END = (
+    *_END,
+    "result_encoding_error",
+    "error",
+    "exception",
+    "exc_info",
+    "description",
+    "logs_excerpt",
+    "child_pid",
+    "child_started",
+    "details",
+)
+_VARYING = (*(c for c in _STORED if c not in FIXED), "params")
+_WRITTEN = (*FIXED, *_VARYING)
 _UPSERT = Insert(
     "jobs",
     _WRITTEN,
@@ -149,30 +184,11 @@ _QUERYABLE: dict[str, Column] = {
 }
 
 
+_NO_PROGRESS = _DEFAULTS["progress"]
+_AT_FIRST = _encode(_NO_PROGRESS).decode()
 _details_of = attrgetter(*DETAILS)
 _no_details = tuple(
     NULL if name == "checkpoint" else _DEFAULTS[name] for name in DETAILS
-)
-
-#: What the end of most jobs changes in the row of a running one.
-_ENDING = (
-    "state",
-    "phase",
-    "progress",
-    "result",
-    "exit",
-    "time_finished",
-    "time_modified",
-    "params",
-)
-_END = (
-    f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in _ENDING)} "  # noqa: S608 - our own names
-    "WHERE id = ? AND attempt <= ?"
-)
-_ended_of = itemgetter(*map(_WRITTEN.index, (*_ENDING, "id", "attempt")))
-_STATE = _WRITTEN.index("state")
-_stays_of = itemgetter(
-    *(n for n, c in enumerate(_WRITTEN) if c not in FIXED and c not in _ENDING)
 )
 
 
@@ -180,54 +196,60 @@ def _columns(view: View) -> dict[str, Column]:
     return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
 
 
-def _row(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
-    """Turn a record into the values of `_UPSERT`, in the order of `_WRITTEN`."""
-    # Written out: a loop over the names takes twice as long.
-    started, finished, due = record.time_started, record.time_finished, record.run_at
-    modified, state, result = record.time_modified, record.state, record.result
+def _fixed(record: JobRecord) -> tuple[Any, ...]:
+    """Give the values of the columns `FIXED`."""
     return (
         record.id,
         record.uid,
-        _text(record.message_ids),
         record.method,
         str(record.arguments, "utf-8"),
-        record.description,
-        record.abortable,
-        record.logs_path,
-        record.logs_excerpt,
-        _text(record.progress),
-        "null" if result is NULL else str(result, "utf-8"),
-        _optional(record.result_encoding_error),
-        record.error,
-        record.exception,
-        _optional(record.exc_info),
-        state._value_,
         record.time_created.ms,
-        None if started is None else started.ms,
-        None if finished is None else finished.ms,
         _optional(record.credentials),
         record.owner,
-        record.attempt,
         record.lock,
-        _optional(record.abort),
-        record.child_pid,
-        record.child_started,
-        record.phase._value_,
-        _optional(record.exit),
+        record.abortable,
         record.instance,
         record.is_restart,
         record.restart_of,
         record.parent,
         record.schedule,
-        record.priority,
-        None if due is None else due.ms,
         record.key,
         record.tracking_id,
         record.app_id,
+    )
+
+
+def _varying(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
+    """Give the values of the columns `_VARYING`."""
+    # Written out: a loop over the names takes twice as long.
+    started, finished, due = record.time_started, record.time_finished, record.run_at
+    modified, progress, result = record.time_modified, record.progress, record.result
+    return (
+        _text(record.message_ids),
+        record.description,
+        record.logs_path,
+        record.logs_excerpt,
+        _AT_FIRST if progress is _NO_PROGRESS else _text(progress),
+        "null" if result is NULL else str(result, "utf-8"),
+        _optional(record.result_encoding_error),
+        record.error,
+        record.exception,
+        _optional(record.exc_info),
+        record.state._value_,
+        None if started is None else started.ms,
+        None if finished is None else finished.ms,
+        record.attempt,
+        _optional(record.abort),
+        record.child_pid,
+        record.child_started,
+        record.phase._value_,
+        _optional(record.exit),
+        record.priority,
+        None if due is None else due.ms,
         None if modified is None else modified.ms,
         record.node,
         _details(record),
-        None if state in FINAL else params,
+        None if record.state in FINAL else params,
     )
 
 
@@ -305,26 +327,54 @@ def _item_error(row: Sequence[Any]) -> ItemError:
     return ItemError(**values)
 
 
-class _Row:
-    """The row of a running job as it was last handed over.
+class _Change:
+    """A move that changes some columns of a row only; so it takes a third of the time.
+
+    Args:
+        columns: those that it changes.
 
     Attributes:
+        sql: its SQL.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.sql = (
+            f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in columns)} "  # noqa: S608 - our own names
+            "WHERE id = ? AND attempt <= ?"
+        )
+        self._attempt = _VARYING.index("attempt")
+        self._chosen = itemgetter(*map(_VARYING.index, columns))
+        rest = (n for n, column in enumerate(_VARYING) if column not in columns)
+        self._rest = itemgetter(*rest)
+
+    def makes(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+        """Tell whether it is all that makes *after* of *before*."""
+        return bool(self._rest(before) == self._rest(after))
+
+    def values(self, number: int, after: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the values of its SQL."""
+        return (*self._chosen(after), number, after[self._attempt])
+
+
+_CHANGES = {
+    State.RUNNING: (_Change(_START),),
+    **dict.fromkeys(FINAL, (_Change(_END), _Change(_RICH_END))),
+}
+
+
+class _Row:
+    """The row of an unfinished job as it was last handed over.
+
+    Attributes:
+        values: of the columns `_VARYING`.
         written: it is on disk.
     """
 
-    __slots__ = ("_values", "written")
+    __slots__ = ("values", "written")
 
     def __init__(self, values: tuple[Any, ...]) -> None:
-        self._values = values
+        self.values = values
         self.written = False
-
-    def ends_as(self, values: tuple[Any, ...]) -> bool:
-        """Tell whether `_END` is all that makes it another row.
-
-        Written so, the end of a job takes a third of the time.
-        """
-        stays = self.written and values[_STATE] in FINAL
-        return stays and _stays_of(self._values) == _stays_of(values)
 
 
 class SqliteStore:
@@ -332,7 +382,7 @@ class SqliteStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        #: The newest rows of the jobs that run, until they end.
+        #: The newest rows of unfinished jobs.
         self._rows: dict[int, _Row] = {}
 
     async def first_id(self) -> int:
@@ -357,22 +407,28 @@ class SqliteStore:
         moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        values, done = _row(record, params), saved
-        before = self._rows.pop(record.id, None)
-        statements: list[Statement] = [(_UPSERT, values)]
-        if record.state is State.RUNNING:
+        values, done = _varying(record, params), saved
+        statements = [self._statement(record, values)]
+        if record.state not in FINAL:
             row = self._rows[record.id] = _Row(values)
             done = partial(self._saved, row, saved)
-        elif before is not None and before.ends_as(values):
-            statements = [(_END, _ended_of(values))]
         for error in errors:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
             statements.append((_INSERT_ERROR, item))
         self._database.write(statements, done, appends=_kept_rows(moves))
 
+    def _statement(self, record: JobRecord, values: tuple[Any, ...]) -> Statement:
+        """Choose how the row of a job is written."""
+        before = self._rows.pop(record.id, None)
+        if before is not None and before.written:
+            for change in _CHANGES.get(record.state, ()):
+                if change.makes(before.values, values):
+                    return change.sql, change.values(record.id, values)
+        return _UPSERT, (*_fixed(record), *values)
+
     def _saved(self, row: _Row, saved: Saved | None, exc: Exception | None) -> None:
-        """Take note that the row of a running job is written, or not."""
+        """Take note that the row of a job is written, or not."""
         row.written = exc is None
         if saved is not None:
             saved(exc)

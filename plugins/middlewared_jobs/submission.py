@@ -32,7 +32,7 @@ class NotAccepted(CallError):
         super().__init__(text, errno.EBUSY)
 
 
-class Submission:
+class Submission(msgspec.Struct, eq=False):
     """A wish for a job, until there is one.
 
     Attributes:
@@ -50,47 +50,18 @@ class Submission:
         refused: called when it could not be written.
     """
 
-    __slots__ = (
-        "accepted",
-        "credentials",
-        "message_id",
-        "method",
-        "options",
-        "parent",
-        "plumbing",
-        "refused",
-        "restarts",
-        "schedule",
-        "session",
-        "values",
-    )
-
-    def __init__(
-        self,
-        method: Method,
-        values: list[Any],
-        credentials: Credentials | None,
-        *,
-        options: JobOptions = DEFAULT,
-        session: ClientSession | None = None,
-        message_id: Any = UNSET,
-        parent: int | None = None,
-        schedule: int | None = None,
-        restarts: JobRecord | None = None,
-        plumbing: Plumbing | None = None,
-    ) -> None:
-        self.method = method
-        self.values = values
-        self.credentials = credentials
-        self.options = options
-        self.session = session
-        self.message_id = message_id
-        self.parent = parent
-        self.schedule = schedule
-        self.restarts = restarts
-        self.plumbing = plumbing
-        self.accepted: Callable[[Run], None] = _nobody
-        self.refused: Callable[[Exception], None] = _nobody
+    method: Method
+    values: list[Any]
+    credentials: Credentials | None
+    options: JobOptions = DEFAULT
+    session: ClientSession | None = None
+    message_id: Any = UNSET
+    parent: int | None = None
+    schedule: int | None = None
+    restarts: JobRecord | None = None
+    plumbing: Plumbing | None = None
+    accepted: Callable[[Run], None] = _nobody
+    refused: Callable[[Exception], None] = _nobody
 
 
 def submission_of(call: Call) -> Submission:

@@ -76,6 +76,7 @@ class Tracker:
             lock=record.lock,
             priority=record.priority,
             kind=spec.kind,
+            audience=record.audience(spec.read_roles),
         )
         run.job = self._job(run, who)
         return run

@@ -24,12 +24,15 @@ from middlewared_jobs import ItemError, JobRecord, State
 from middlewared_jobs.change import FIXED, change_of
 from middlewared_jobs.history import DEFAULT_LIMIT, History
 from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.phase import Phase
+from middlewared_jobs.record import Abort
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.sqlite_store import SqliteStore
 from middlewared_jobs.store import JobStore, KeptMove, Move, Viewer
 from middlewared_jobs.views import ITEM, RECORD, View
 
 STORES = ["memory", "sqlite"]
+RESULT = msgspec.Raw(b"[1,2]")
 VIEWERS = [None, Viewer(None), Viewer(1), Viewer(2, frozenset({"t.hold"}))]
 stores = pytest.mark.parametrize("kind", STORES)
 names = itertools.count()
@@ -142,6 +145,36 @@ async def test_end_follows_a_change_that_was_refused(tmp_path: Path) -> None:
         store.save(record, None, outcomes.append)
         await flushed(store)
         assert [outcome is None for outcome in outcomes] == [False, True]
+        assert same(await store.get(3), record)
+
+
+LIVES: list[list[dict[str, Any]]] = [
+    [{}, {"state": State.RUNNING, "attempt": 1, "phase": Phase.RUNNING}],
+    [{"state": State.RUNNING, "attempt": 1}, {"description": "later"}],
+    [{"state": State.RUNNING}, {"error": "x", "retries": 3, "logs_excerpt": "line"}],
+    [{}, {"state": State.RUNNING, "attempt": 1, "priority": 3}],
+    [{}, {"abort": Abort("admin", Date(EPOCH))}],
+    [{"state": State.RUNNING}, {"state": State.WAITING, "run_at": Date(EPOCH)}],
+]
+
+
+@pytest.mark.parametrize("changes", LIVES)
+@pytest.mark.parametrize("waits", [True, False], ids=["one by one", "together"])
+async def test_whole_life(
+    tmp_path: Path, changes: list[dict[str, Any]], waits: bool
+) -> None:
+    """Each move is written whole, whatever it changes of the one before it."""
+    end = {"state": State.SUCCESS, "time_finished": Date(EPOCH), "result": RESULT}
+    record = make_record(3)
+    async with opened("sqlite", tmp_path) as store:
+        for change in [*changes, end]:
+            for name, value in change.items():
+                setattr(record, name, value)
+            store.save(record, b"[]", None)
+            if waits:
+                await flushed(store)
+                assert same(await store.get(3), record)
+        await flushed(store)
         assert same(await store.get(3), record)
 
 
