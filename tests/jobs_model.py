@@ -232,12 +232,12 @@ class Model:
             self._end(job, "FAILED", error)
             return
         job.state, job.pause, job.awaits, job.child = "WAITING", None, False, None
-        self._abort_children(job)
         waits = error not in ("WorkerLost", "ServerStopped")
         job.run_at = 0
         if waits and job.kind.wait:
             job.run_at = self.now + int(job.kind.wait * 1000) * 2 ** (job.attempt - 1)
         self._line_up(job)
+        self._abort_children(job)
         self.settle()
 
     # What others ask for.
