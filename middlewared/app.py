@@ -36,6 +36,7 @@ from middlewared.shutdown import Shutdown
 from middlewared.startup import Startup
 from middlewared.tasks import Tasks
 from middlewared.tls import Tls
+from middlewared.unloading import Unloading
 
 __all__ = ["App", "loop_options", "offline", "print_ready", "run"]
 
@@ -70,6 +71,8 @@ class App:
         self._clock = clock or SystemClock()
         self._plugins = plugins
         self.shutdown = Shutdown()
+        self._unloading = Unloading()
+        self._owns_process = False
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncIterator[Context]:
@@ -84,11 +87,13 @@ class App:
             plugins = [self._build(plugin) for plugin in plugins]
             registry = Registry(plugins)
             async with contextlib.AsyncExitStack() as stack:
+                stack.callback(self._unloading.end)
                 database = await stack.enter_async_context(
                     Database.open(data_dir / "middlewared.db")
                 )
                 self._provide(registry, database)
                 stack.push_async_callback(self._end_tasks)
+                stack.callback(self._unloading.at, None)
                 context = Context(self.services)
                 for plugin in plugins:
                     await self._start_plugin(plugin, context, database, stack)
@@ -162,6 +167,7 @@ class App:
                 raise PluginError(
                     f"plugin {plugin.name!r} failed to start: {exc!r}"
                 ) from exc
+            stack.callback(self._unloading.at, plugin.name)
 
     async def _end_tasks(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -192,9 +198,15 @@ class App:
         self.shutdown.request(self.settings.interrupt_grace)
         self.clean = await self.shutdown.drain()
         await server.close_connections()
+        if self._owns_process:
+            self._unloading.begin(self.settings.unload_grace)
 
     async def serve(self, ready: Callable[[Server], None]) -> None:
-        """Serve until SIGTERM or SIGINT; a second signal ends the process at once."""
+        """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+        So does a plugin that does not end, after ``unload_grace`` seconds.
+        """
+        self._owns_process = True
         with _unwrapped():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._wait_signals, name="signals")

@@ -208,6 +208,13 @@ class Settings(
     interrupt_grace: Annotated[
         Seconds, Meta(description="Seconds running jobs may take after Ctrl-C.")
     ] = 3.0
+    unload_grace: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds the plugins may take together to end; then the "
+            "process ends without them."
+        ),
+    ] = 10.0
     #: Tables of plugins, by plugin name, as the file and the environment gave them.
     tables: dict[str, dict[str, Any]] = {}
 
