@@ -24,7 +24,9 @@ TASK_STARTERS = {"create_task", "ensure_future", "gather"}
 #: Tests that cover several modules: parts of one thing, or what shows only on the wire.
 TOGETHER = {
     # Commands are run the way people run them: in a terminal, against a server.
+    "": ("middlewared.unloading",),
     "acceptance/test_terminal.py": (
+        "middlewared.cli.control",
         "middlewared.cli.call",
         "middlewared.cli.completion",
         "middlewared.cli.follow",
@@ -116,6 +118,7 @@ TOGETHER = {
     "contract/test_job_store.py": (
         "middlewared_jobs.history",
         "middlewared_jobs.memory_store",
+        "middlewared_jobs.rows",
         "middlewared_jobs.sqlite_store",
         "middlewared_jobs.store",
         "middlewared_jobs.views",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-__all__ = ["ParamCommand", "parse_param", "parse_params"]
+__all__ = ["NamedValue", "ParamCommand", "parse_param", "parse_params"]
 
 #: Marks a word that starts like an option but is a number; no word contains it.
 _MARK = "\0"

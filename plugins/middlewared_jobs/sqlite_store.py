@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Sequence
 from functools import partial
-from operator import attrgetter, itemgetter
 from typing import Any
 
 import anyio.to_thread
@@ -21,10 +20,21 @@ from middlewared.filters import (
     matches,
 )
 from middlewared.inserts import Insert
-from middlewared_jobs.change import FIXED, record_at
+from middlewared_jobs.change import FIXED
 from middlewared_jobs.notes import ItemError
-from middlewared_jobs.record import DETAILS, NULL, JobRecord
+from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
+from middlewared_jobs.rows import (
+    CHANGES,
+    STORED,
+    UPSERT,
+    Row,
+    fixed_values,
+    json_text,
+    record_of,
+    record_of_move,
+    varying_values,
+)
 from middlewared_jobs.states import FINAL, State
 from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
@@ -39,80 +49,8 @@ MOVES, DROPPED = 256, 2000
 #: The largest integer that SQLite stores.
 MAX_ID = 2**63 - 1
 
-_encode = msgspec.json.Encoder().encode
-_DEFAULTS = {
-    field.name: field.default_factory()
-    if field.default is msgspec.NODEFAULT
-    and field.default_factory is not msgspec.NODEFAULT
-    else field.default
-    for field in msgspec.structs.fields(JobRecord)
-}
-_decode = msgspec.json.Decoder(JobRecord).decode
-
-_TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
-#: Stored as the JSON text that the record encodes to.
-_RAW = (
-    "message_ids",
-    "arguments",
-    "progress",
-    "result",
-    "result_encoding_error",
-    "exc_info",
-    "credentials",
-    "abort",
-    "exit",
-)
-_BOOLEANS = ("abortable", "is_restart")
-_COLUMNS = tuple(
-    name
-    for name in JobRecord.__struct_fields__
-    if name != "transient" and name not in DETAILS
-)
-_STORED = (*_COLUMNS, "details")
-_SELECT = f"SELECT {', '.join(_STORED)} FROM jobs"  # noqa: S608 - our own names
+_SELECT = f"SELECT {', '.join(STORED)} FROM jobs"  # noqa: S608 - our own names
 #: What a start changes in the row of a job, what an end does, and what most others do.
-_START = (
-    "state",
-    "phase",
-    "attempt",
-    "node",
-    "logs_path",
-    "child_pid",
-    "child_started",
-    "time_started",
-    "time_modified",
-)
-_END = (
-    "state",
-    "phase",
-    "progress",
-    "result",
-    "exit",
-    "time_finished",
-    "time_modified",
-    "params",
-)
-_RICH_END = (
-    *_END,
-    "result_encoding_error",
-    "error",
-    "exception",
-    "exc_info",
-    "description",
-    "logs_excerpt",
-    "child_pid",
-    "child_started",
-    "details",
-)
-_VARYING = (*(c for c in _STORED if c not in FIXED), "params")
-_WRITTEN = (*FIXED, *_VARYING)
-_UPSERT = Insert(
-    "jobs",
-    _WRITTEN,
-    "ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in FIXED)
-    + " WHERE excluded.attempt >= jobs.attempt",
-)
 _ERROR_FIELDS = ItemError.__struct_fields__
 _INSERT_ERROR = Insert(
     "job_item_errors", ("job", *_ERROR_FIELDS), verb="INSERT OR REPLACE"
@@ -144,7 +82,7 @@ _SELECT_MOVES = (
     "j.id IS NULL, e.change, "
     + ", ".join(
         f"j.{c}" if c in FIXED else f"iif(e.change IS NULL, j.{c}, NULL)"
-        for c in _STORED
+        for c in STORED
     )
     + " FROM job_events e LEFT JOIN jobs j ON j.id = e.job "
     + "LEFT JOIN job_events r ON r.job = e.job AND r.msg = 'removed' "
@@ -184,136 +122,15 @@ _QUERYABLE: dict[str, Column] = {
 }
 
 
-_NO_PROGRESS = _DEFAULTS["progress"]
-_AT_FIRST = _encode(_NO_PROGRESS).decode()
-_details_of = attrgetter(*DETAILS)
-_no_details = tuple(
-    NULL if name == "checkpoint" else _DEFAULTS[name] for name in DETAILS
-)
-
-
 def _columns(view: View) -> dict[str, Column]:
     return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
-
-
-def _fixed(record: JobRecord) -> tuple[Any, ...]:
-    """Give the values of the columns `FIXED`."""
-    return (
-        record.id,
-        record.uid,
-        record.method,
-        str(record.arguments, "utf-8"),
-        record.time_created.ms,
-        _optional(record.credentials),
-        record.owner,
-        record.lock,
-        record.abortable,
-        record.instance,
-        record.is_restart,
-        record.restart_of,
-        record.parent,
-        record.schedule,
-        record.key,
-        record.tracking_id,
-        record.app_id,
-    )
-
-
-def _varying(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
-    """Give the values of the columns `_VARYING`."""
-    # Written out: a loop over the names takes twice as long.
-    started, finished, due = record.time_started, record.time_finished, record.run_at
-    modified, progress, result = record.time_modified, record.progress, record.result
-    return (
-        _text(record.message_ids),
-        record.description,
-        record.logs_path,
-        record.logs_excerpt,
-        _AT_FIRST if progress is _NO_PROGRESS else _text(progress),
-        "null" if result is NULL else str(result, "utf-8"),
-        _optional(record.result_encoding_error),
-        record.error,
-        record.exception,
-        _optional(record.exc_info),
-        record.state._value_,
-        None if started is None else started.ms,
-        None if finished is None else finished.ms,
-        record.attempt,
-        _optional(record.abort),
-        record.child_pid,
-        record.child_started,
-        record.phase._value_,
-        _optional(record.exit),
-        record.priority,
-        None if due is None else due.ms,
-        None if modified is None else modified.ms,
-        record.node,
-        _details(record),
-        None if record.state in FINAL else params,
-    )
-
-
-def _optional(value: Any) -> str:
-    return "null" if value is None else _encode(value).decode()
-
-
-def _details(record: JobRecord) -> str | None:
-    """Encode the fields that are stored together, None when all are as by default."""
-    values = _details_of(record)
-    if values == _no_details:
-        return None
-    found = {
-        name: value
-        for name, value in zip(DETAILS, values, strict=True)
-        if value or value == ""
-    }
-    if found["checkpoint"] == NULL:
-        del found["checkpoint"]
-    return _text(found) if found else None
-
-
-def _text(value: Any) -> str:
-    return _encode(value).decode()
-
-
-def _record(row: Sequence[Any]) -> JobRecord:
-    """Turn a row of `_SELECT` into a record, through the JSON it already is."""
-    members = _members(_COLUMNS, row)
-    details = row[len(_COLUMNS)]
-    if details is not None:
-        members.append(details[1:-1])
-    return _decode("{" + ",".join(members) + "}")
-
-
-def _members(names: Sequence[str], values: Sequence[Any]) -> list[str]:
-    """Turn columns into the members of a JSON object."""
-    members = []
-    for name, value in zip(names, values, strict=False):
-        if name in _RAW:
-            text = value
-        elif name in _TIMES:
-            text = "null" if value is None else f'{{"$date":{value}}}'
-        elif name in _BOOLEANS:
-            text = "true" if value else "false"
-        else:
-            text = _text(value)
-        members.append(f'"{name}":{text}')
-    return members
 
 
 def _kept(row: Sequence[Any]) -> KeptMove:
     """Turn a row of `_SELECT_MOVES` into an event, decoded when it is needed."""
     seq, job, msg, owner, method, gone, change, *columns = row
-    record = None if gone else partial(_record_of_move, change, columns)
+    record = None if gone else partial(record_of_move, change, columns)
     return KeptMove(seq, job, msg, owner, method or "", record)
-
-
-def _record_of_move(change: str | None, columns: Sequence[Any]) -> JobRecord:
-    if change is None:
-        return _record(columns)
-    found = [(c, v) for c, v in zip(_STORED, columns, strict=True) if c in FIXED]
-    names, values = zip(*found, strict=True)
-    return record_at("{" + ",".join(_members(names, values)) + "}", change)
 
 
 def _kept_rows(moves: Sequence[Move]) -> list[Statement]:
@@ -327,63 +144,13 @@ def _item_error(row: Sequence[Any]) -> ItemError:
     return ItemError(**values)
 
 
-class _Change:
-    """A move that changes some columns of a row only; so it takes a third of the time.
-
-    Args:
-        columns: those that it changes.
-
-    Attributes:
-        sql: its SQL.
-    """
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.sql = (
-            f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in columns)} "  # noqa: S608 - our own names
-            "WHERE id = ? AND attempt <= ?"
-        )
-        self._attempt = _VARYING.index("attempt")
-        self._chosen = itemgetter(*map(_VARYING.index, columns))
-        rest = (n for n, column in enumerate(_VARYING) if column not in columns)
-        self._rest = itemgetter(*rest)
-
-    def makes(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
-        """Tell whether it is all that makes *after* of *before*."""
-        return bool(self._rest(before) == self._rest(after))
-
-    def values(self, number: int, after: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give the values of its SQL."""
-        return (*self._chosen(after), number, after[self._attempt])
-
-
-_CHANGES = {
-    State.RUNNING: (_Change(_START),),
-    **dict.fromkeys(FINAL, (_Change(_END), _Change(_RICH_END))),
-}
-
-
-class _Row:
-    """The row of an unfinished job as it was last handed over.
-
-    Attributes:
-        values: of the columns `_VARYING`.
-        written: it is on disk.
-    """
-
-    __slots__ = ("values", "written")
-
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        self.values = values
-        self.written = False
-
-
 class SqliteStore:
     """Jobs in the server's database; see `JobStore` for the contract."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         #: The newest rows of unfinished jobs.
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, Row] = {}
 
     async def first_id(self) -> int:
         """Give the first id that was never reserved."""
@@ -396,7 +163,7 @@ class SqliteStore:
             " WHERE state IN ('WAITING', 'RUNNING') ORDER BY id"
         )
         rows = await self._database.read(sql)
-        return [Stored(_record(row), row[-1]) for row in rows]
+        return [Stored(record_of(row), row[-1]) for row in rows]
 
     def save(
         self,
@@ -407,10 +174,10 @@ class SqliteStore:
         moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        values, done = _varying(record, params), saved
+        values, done = varying_values(record, params), saved
         statements = [self._statement(record, values)]
         if record.state not in FINAL:
-            row = self._rows[record.id] = _Row(values)
+            row = self._rows[record.id] = Row(values)
             done = partial(self._saved, row, saved)
         for error in errors:
             when = None if error.time is None else error.time.ms
@@ -422,12 +189,12 @@ class SqliteStore:
         """Choose how the row of a job is written."""
         before = self._rows.pop(record.id, None)
         if before is not None and before.written:
-            for change in _CHANGES.get(record.state, ()):
+            for change in CHANGES.get(record.state, ()):
                 if change.makes(before.values, values):
                     return change.sql, change.values(record.id, values)
-        return _UPSERT, (*_fixed(record), *values)
+        return UPSERT, (*fixed_values(record), *values)
 
-    def _saved(self, row: _Row, saved: Saved | None, exc: Exception | None) -> None:
+    def _saved(self, row: Row, saved: Saved | None, exc: Exception | None) -> None:
         """Take note that the row of a job is written, or not."""
         row.written = exc is None
         if saved is not None:
@@ -446,7 +213,7 @@ class SqliteStore:
         if not 0 < number <= MAX_ID:
             return None
         rows = await self._database.read(f"{_SELECT} WHERE id = ?", (number,))
-        return _record(rows[0]) if rows else None
+        return record_of(rows[0]) if rows else None
 
     async def find_key(
         self, owner: int | None, method: str, key: str
@@ -455,7 +222,7 @@ class SqliteStore:
         where = "ifnull(owner, -1) = ? AND method = ? AND key = ?"
         asked = (-1 if owner is None else owner, method, key)
         rows = await self._database.read(f"{_SELECT} WHERE {where}", asked)
-        return _record(rows[0]) if rows else None
+        return record_of(rows[0]) if rows else None
 
     async def item_errors(
         self, number: int, offset: int, limit: int
@@ -468,7 +235,7 @@ class SqliteStore:
         self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
     ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
-        chosen = (_text(numbers),)
+        chosen = (json_text(numbers),)
         statements = [(_DELETE_ERRORS, chosen), (_DELETE, chosen)]
         self._database.write(statements, saved, appends=_kept_rows(moves))
 
@@ -489,7 +256,7 @@ class SqliteStore:
     async def known(self, numbers: Sequence[int]) -> set[int]:
         """Give those of some numbers that jobs have."""
         sql = f"SELECT id FROM jobs WHERE id IN {_CHOSEN}"  # noqa: S608 - our own names
-        rows = await self._database.read(sql, (_text(numbers),))
+        rows = await self._database.read(sql, (json_text(numbers),))
         return {row[0] for row in rows}
 
     async def kept_range(self) -> tuple[int, int]:
@@ -550,7 +317,7 @@ class SqliteStore:
             terms = f"{order}, id" if order else _by_id(newest=newest)
             sql = f"{_SELECT} WHERE {where} ORDER BY {terms} LIMIT ?"
             rows = await self._database.read(sql, (*params, limit))
-            return [_record(row) for row in rows]
+            return [record_of(row) for row in rows]
         wanted = limit if order == "" else MAX_SCAN
         return await self._scan(filters, view, where, params, wanted, newest=newest)
 
@@ -602,7 +369,7 @@ class SqliteStore:
         """
         where, params, exact = _condition(filters, view, viewer)
         where += " AND id NOT IN (SELECT value FROM json_each(?))"
-        params.append(_text(without))
+        params.append(json_text(without))
         if not exact:
             found = await self._scan(
                 filters, view, where, params, MAX_SCAN, newest=True
@@ -632,5 +399,5 @@ def _by_id(*, newest: bool) -> str:
 def _pick(
     rows: Sequence[Any], filters: Filters, view: View, budget: Budget
 ) -> list[JobRecord]:
-    records = map(_record, rows)
+    records = map(record_of, rows)
     return [r for r in records if matches(filters, view.plain(r), budget)]

@@ -1,0 +1,278 @@
+"""Rows of jobs: how a record stands in its table, and what a change writes of it."""
+
+from collections.abc import Sequence
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import msgspec
+
+from middlewared.inserts import Insert
+from middlewared_jobs.change import FIXED, record_at
+from middlewared_jobs.record import DETAILS, NULL, JobRecord
+from middlewared_jobs.states import FINAL, State
+
+__all__ = [
+    "CHANGES",
+    "COLUMNS",
+    "STORED",
+    "UPSERT",
+    "Row",
+    "fixed_values",
+    "json_text",
+    "record_of",
+    "record_of_move",
+    "varying_values",
+]
+
+_encode = msgspec.json.Encoder().encode
+_DEFAULTS = {
+    field.name: field.default_factory()
+    if field.default is msgspec.NODEFAULT
+    and field.default_factory is not msgspec.NODEFAULT
+    else field.default
+    for field in msgspec.structs.fields(JobRecord)
+}
+_decode = msgspec.json.Decoder(JobRecord).decode
+
+_TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
+#: Stored as the JSON text that the record encodes to.
+_RAW = (
+    "message_ids",
+    "arguments",
+    "progress",
+    "result",
+    "result_encoding_error",
+    "exc_info",
+    "credentials",
+    "abort",
+    "exit",
+)
+_BOOLEANS = ("abortable", "is_restart")
+COLUMNS = tuple(
+    name
+    for name in JobRecord.__struct_fields__
+    if name != "transient" and name not in DETAILS
+)
+STORED = (*COLUMNS, "details")
+
+
+_START = (
+    "state",
+    "phase",
+    "attempt",
+    "node",
+    "logs_path",
+    "child_pid",
+    "child_started",
+    "time_started",
+    "time_modified",
+)
+_END = (
+    "state",
+    "phase",
+    "progress",
+    "result",
+    "exit",
+    "time_finished",
+    "time_modified",
+    "params",
+)
+_RICH_END = (
+    *_END,
+    "result_encoding_error",
+    "error",
+    "exception",
+    "exc_info",
+    "description",
+    "logs_excerpt",
+    "child_pid",
+    "child_started",
+    "details",
+)
+VARYING = (*(c for c in STORED if c not in FIXED), "params")
+_WRITTEN = (*FIXED, *VARYING)
+UPSERT = Insert(
+    "jobs",
+    _WRITTEN,
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in FIXED)
+    + " WHERE excluded.attempt >= jobs.attempt",
+)
+
+
+_NO_PROGRESS = _DEFAULTS["progress"]
+_AT_FIRST = _encode(_NO_PROGRESS).decode()
+_details_of = attrgetter(*DETAILS)
+_no_details = tuple(
+    NULL if name == "checkpoint" else _DEFAULTS[name] for name in DETAILS
+)
+
+
+def fixed_values(record: JobRecord) -> tuple[Any, ...]:
+    """Give the values of the columns `FIXED`."""
+    return (
+        record.id,
+        record.uid,
+        record.method,
+        str(record.arguments, "utf-8"),
+        record.time_created.ms,
+        _optional(record.credentials),
+        record.owner,
+        record.lock,
+        record.abortable,
+        record.instance,
+        record.is_restart,
+        record.restart_of,
+        record.parent,
+        record.schedule,
+        record.key,
+        record.tracking_id,
+        record.app_id,
+    )
+
+
+def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
+    """Give the values of the columns `VARYING`."""
+    # Written out: a loop over the names takes twice as long.
+    started, finished, due = record.time_started, record.time_finished, record.run_at
+    modified, progress, result = record.time_modified, record.progress, record.result
+    return (
+        json_text(record.message_ids),
+        record.description,
+        record.logs_path,
+        record.logs_excerpt,
+        _AT_FIRST if progress is _NO_PROGRESS else json_text(progress),
+        "null" if result is NULL else str(result, "utf-8"),
+        _optional(record.result_encoding_error),
+        record.error,
+        record.exception,
+        _optional(record.exc_info),
+        record.state._value_,
+        None if started is None else started.ms,
+        None if finished is None else finished.ms,
+        record.attempt,
+        _optional(record.abort),
+        record.child_pid,
+        record.child_started,
+        record.phase._value_,
+        _optional(record.exit),
+        record.priority,
+        None if due is None else due.ms,
+        None if modified is None else modified.ms,
+        record.node,
+        _details(record),
+        None if record.state in FINAL else params,
+    )
+
+
+def _optional(value: Any) -> str:
+    return "null" if value is None else _encode(value).decode()
+
+
+def _details(record: JobRecord) -> str | None:
+    """Encode the fields that are stored together, None when all are as by default."""
+    values = _details_of(record)
+    if values == _no_details:
+        return None
+    found = {
+        name: value
+        for name, value in zip(DETAILS, values, strict=True)
+        if value or value == ""
+    }
+    if found["checkpoint"] == NULL:
+        del found["checkpoint"]
+    return json_text(found) if found else None
+
+
+def json_text(value: Any) -> str:
+    """Encode what SQLite is to read as JSON."""
+    return _encode(value).decode()
+
+
+def record_of(row: Sequence[Any]) -> JobRecord:
+    """Turn a row of `STORED` into a record, through the JSON it already is."""
+    members = _members(COLUMNS, row)
+    details = row[len(COLUMNS)]
+    if details is not None:
+        members.append(details[1:-1])
+    return _decode("{" + ",".join(members) + "}")
+
+
+def _members(names: Sequence[str], values: Sequence[Any]) -> list[str]:
+    """Turn columns into the members of a JSON object."""
+    members = []
+    for name, value in zip(names, values, strict=False):
+        if name in _RAW:
+            text = value
+        elif name in _TIMES:
+            text = "null" if value is None else f'{{"$date":{value}}}'
+        elif name in _BOOLEANS:
+            text = "true" if value else "false"
+        else:
+            text = json_text(value)
+        members.append(f'"{name}":{text}')
+    return members
+
+
+def record_of_move(change: str | None, columns: Sequence[Any]) -> JobRecord:
+    """Give a job as it was at an event.
+
+    Args:
+        change: what the event changed; None when the row says it.
+        columns: the row, as `STORED` has it.
+    """
+    if change is None:
+        return record_of(columns)
+    found = [(c, v) for c, v in zip(STORED, columns, strict=True) if c in FIXED]
+    names, values = zip(*found, strict=True)
+    return record_at("{" + ",".join(_members(names, values)) + "}", change)
+
+
+class _Change:
+    """A move that changes some columns of a row only; so it takes a third of the time.
+
+    Args:
+        columns: those that it changes.
+
+    Attributes:
+        sql: its SQL.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.sql = (
+            f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in columns)} "  # noqa: S608 - our own names
+            "WHERE id = ? AND attempt <= ?"
+        )
+        self._attempt = VARYING.index("attempt")
+        self._chosen = itemgetter(*map(VARYING.index, columns))
+        rest = (n for n, column in enumerate(VARYING) if column not in columns)
+        self._rest = itemgetter(*rest)
+
+    def makes(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+        """Tell whether it is all that makes *after* of *before*."""
+        return bool(self._rest(before) == self._rest(after))
+
+    def values(self, number: int, after: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the values of its SQL."""
+        return (*self._chosen(after), number, after[self._attempt])
+
+
+CHANGES = {
+    State.RUNNING: (_Change(_START),),
+    **dict.fromkeys(FINAL, (_Change(_END), _Change(_RICH_END))),
+}
+
+
+class Row:
+    """The row of an unfinished job as it was last handed over.
+
+    Attributes:
+        values: of the columns `VARYING`.
+        written: it is on disk.
+    """
+
+    __slots__ = ("values", "written")
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.values = values
+        self.written = False
