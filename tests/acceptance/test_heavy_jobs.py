@@ -15,7 +15,7 @@ from websockets.sync.client import unix_connect
 
 SOAK = bool(os.environ.get("SOAK"))
 #: Bytes of a result.
-SIZE = (200 if SOAK else 30) * 10**6
+SIZE = (200 if SOAK else 17) * 10**6
 #: Lines of a log.
 LINES = 1_000_000 if SOAK else 50_000
 #: Calls of ``set_progress``.
@@ -47,8 +47,9 @@ class Pinger(threading.Thread):
 
     @property
     def p99(self) -> float:
-        """The time that 99 of 100 answers did not exceed."""
-        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+        """The time that 99 of 100 answers did not exceed; of few, all but two."""
+        few = min(len(self.seconds) - 3, int(len(self.seconds) * 0.99))
+        return sorted(self.seconds)[max(few, 0)]
 
 
 @contextlib.contextmanager
@@ -105,7 +106,10 @@ class Client:
 
     def run(self, method: str, *params: Any) -> dict[str, Any]:
         """Run a job to its end."""
-        number = self.call(method, *params)
+        return self.wait(self.call(method, *params))
+
+    def wait(self, number: int) -> dict[str, Any]:
+        """Wait for the end of a job."""
         while True:
             for event in self.events:
                 if event["id"] == number and event["fields"]["time_finished"]:
@@ -143,6 +147,16 @@ def test_large_results_hold_nobody_up(
     assert pinger.p99 < PING_P99_SECONDS
 
 
+def test_work_in_children_slows_nobody(server: ServerProcess) -> None:
+    """As many children as there are slots burn their cores."""
+    with Client(server) as client:
+        burning = [client.call("demo.burn", 3) for _ in range(os.cpu_count() or 1)]
+        with pinged(server) as pinger:
+            for number in burning:
+                client.wait(number)
+    assert pinger.p99 < PING_P99_SECONDS
+
+
 def storm(server: ServerProcess, *options: Any) -> tuple[list[float], int, float]:
     """Run a storm; give its times, how many events came of it, and in which time."""
     with Client(server, *options) as client:
@@ -156,11 +170,14 @@ def storm(server: ServerProcess, *options: Any) -> tuple[list[float], int, float
 @pytest.mark.timeout(300)
 def test_a_storm_of_progress(server: ServerProcess) -> None:
     """Eight threads tell a million times how far they are, and hardly lose time."""
-    tries = [storm(server) for _ in range(3)]
-    for _, events, seconds in tries:
+    slowdown = 2.0
+    for _ in range(3):  # the best of three: others use the machine, too
+        (bare, told), events, seconds = storm(server)
         assert events <= 3 + seconds / PROGRESS_INTERVAL
-    # The best of three: others use the machine, too.
-    assert min(told / bare for (bare, told), _, _ in tries) < 2
+        slowdown = min(slowdown, told / bare)
+        if slowdown < 2:
+            break
+    assert slowdown < 2
 
 
 @pytest.mark.timeout(300)
