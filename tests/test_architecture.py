@@ -29,6 +29,7 @@ TOGETHER = {
         "middlewared.cli.control",
         "middlewared.cli.call",
         "middlewared.cli.completion",
+        "middlewared.cli.control",
         "middlewared.cli.follow",
         "middlewared.cli.job",
         "middlewared.cli.server",
@@ -266,6 +267,7 @@ TOGETHER = {
         "middlewared_jobs.resultsets",
     ),
     "acceptance/test_drain.py": ("middlewared.cli.drain",),
+    "acceptance/test_unloading.py": ("middlewared.unloading",),
     "acceptance/test_doctor.py": ("middlewared.cli.doctor",),
     "unit/test_doctor.py": ("middlewared.examination",),
     # What keeps the house of the jobs.
