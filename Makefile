@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test check soak bench fix setup clean
+.PHONY: demo test check soak bench bench-counts fix setup clean
 
 # Installs what the tests and tools need as well, so that there is one environment.
 $(STAMP): pyproject.toml constraints.txt
@@ -44,6 +44,10 @@ $(BENCH_STAMP): $(STAMP)
 # All rows, into docs/performance.md; make bench ROW="1 4" prints some.
 bench: $(BENCH_STAMP)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ROW)
+
+# Writes the figures that .ci/run compares with; they are of one build of Python.
+bench-counts: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.counts $(COUNTS)
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -10,7 +10,7 @@ from benchmarks.load import Frames, LoadClient
 from benchmarks.running import Bench, log_in, missing, our_server, pid_of, rival
 from benchmarks.samples import Run, Sample, Series, alternate, sample
 
-__all__ = ["HEAD", "OURS", "Work", "compare_servers", "describe"]
+__all__ = ["HEAD", "OURS", "Work", "absent", "compare_servers", "describe"]
 
 CONNECTIONS = 10
 IN_FLIGHT = 50

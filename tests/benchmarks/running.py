@@ -20,6 +20,7 @@ __all__ = [
     "Bench",
     "Rival",
     "log_in",
+    "log_in_with",
     "missing",
     "our_server",
     "pid_of",
@@ -52,14 +53,20 @@ class Bench(msgspec.Struct, frozen=True):
         """Give the size of something that is *full* in a whole run."""
         return max(least, round(full * self.scale))
 
+    def lasting(self, full: float) -> float:
+        """Give the seconds of something that lasts so long in a whole run."""
+        return max(0.5, full * self.scale)
+
 
 @contextlib.contextmanager
-def our_server(config: str = "") -> Iterator[ServerProcess]:
-    """Run the real program, as it comes, in a temporary folder."""
+def our_server(
+    config: str = "", *, data: Path | None = None
+) -> Iterator[ServerProcess]:
+    """Run the real program, as it comes, on a temporary folder or on kept data."""
     with tempfile.TemporaryDirectory(prefix="middlewared-bench-") as folder:
         text = f'{CONFIG}plugins_dir = "{PLUGINS}"\n{config}'
         server = ServerProcess(
-            Path(folder) / "data",
+            data or Path(folder) / "data",
             config=text,
             environment={"PYTHONPATH": str(TESTS)},
         )
@@ -86,12 +93,17 @@ async def log_in(server: ServerProcess, count: int) -> list[LoadClient]:
     }
     await _prove(first, proof)
     clients = [first]
+    token = await first.call("auth.generate_token")
     while len(clients) < count:
-        token = await first.call("auth.generate_token")
         client = await LoadClient.open(address)
-        await _prove(client, {"mechanism": "TOKEN_PLAIN", "token": token})
+        await log_in_with(token, client)
         clients.append(client)
     return clients
+
+
+async def log_in_with(token: str, client: LoadClient) -> None:
+    """Log a client in with a token."""
+    await _prove(client, {"mechanism": "TOKEN_PLAIN", "token": token})
 
 
 async def _prove(client: LoadClient, proof: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -96,7 +96,7 @@ async def sample(
     return Sample(units, cpu, time.perf_counter() - began, time.process_time() - load)
 
 
-async def alternate(rounds: int, runs: dict[str, Run]) -> dict[str, Series]:
+async def alternate(rounds: int, runs: Mapping[str, Run]) -> dict[str, Series]:
     """Run all in turn, so many times; a round before the first warms them up."""
     found = {name: Series() for name in runs}
     for number in range(rounds + 1):

@@ -38,7 +38,7 @@ class Table(msgspec.Struct):
     title: str
     method: str
     head: Sequence[str]
-    lines: list[Sequence[str]] = msgspec.field(default_factory=list)
+    lines: Sequence[Sequence[str]] = ()
     goals: list[Goal] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
 

@@ -4,12 +4,24 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["PARAMS", "PING", "TYPED", "Item", "Report", "Typed", "make_report"]
+__all__ = [
+    "COLLECTION",
+    "PARAMS",
+    "PING",
+    "TYPED",
+    "Item",
+    "Report",
+    "Typed",
+    "make_report",
+    "make_thing",
+]
 
 PING = "core.ping"
 TYPED = "bench.typed"
 #: Lines of a report, so that it is 2 kB as JSON.
 ITEMS = 20
+#: What the events of row 3 are of.
+COLLECTION = "bench.things"
 
 
 class Typed(msgspec.Struct):
@@ -76,3 +88,9 @@ def make_report(pool: str, owner: str, count: int) -> Report:
         for number in range(ITEMS)
     ]
     return Report(pool, owner, len(items), items)
+
+
+def make_thing(number: int, version: int) -> bytes:
+    """Encode an item of 1 kB, as the event of a job has."""
+    lines = [f"{number:06} {version:06} {line:02} " + "." * 50 for line in range(13)]
+    return msgspec.json.encode({"id": number, "version": version, "lines": lines})

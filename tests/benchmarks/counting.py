@@ -1,0 +1,117 @@
+"""A server in this process whose work can be counted: ``counting`` obeys a pipe.
+
+Each line on standard input is a name of `WORKS` and a number of turns; what is
+answered is a line, once they are done. Connections are real ones, but from the upgrade
+on their transport is a list: what is counted begins where the loop hands bytes over,
+and ends where bytes are handed to the loop.
+"""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.to_thread
+from benchmarks.load import LoadClient, call_frame
+from benchmarks.work import COLLECTION, PING, make_thing
+
+from middlewared import Audience, Event
+from middlewared.connection import Connection
+from middlewared.testing import RunningServer, running_server
+
+__all__ = ["WORKS"]
+
+SUBSCRIBERS = 50
+
+
+class Sink(asyncio.Transport):
+    """A transport that takes everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Forget what is sent, but for the end of a job."""
+        if b'"state":"SUCCESS"' in bytes(data):
+            self.ended.set()
+
+    def is_closing(self) -> bool:
+        """Say no."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Say that nothing waits."""
+        return 0
+
+    def pause_reading(self) -> None:
+        """Do nothing: nobody reads."""
+
+    def resume_reading(self) -> None:
+        """Do nothing: nobody reads."""
+
+
+class Works:
+    """What is counted, on a server that runs."""
+
+    def __init__(self, running: RunningServer, connections: list[Connection]) -> None:
+        self._running = running
+        self._first = connections[0]
+        self._sink = Sink()
+        for connection in connections:
+            connection._transport = self._sink
+        assert self._first.session is not None
+        self._first.session.subscribe("core.get_jobs")
+
+    async def ping(self, turns: int) -> None:
+        """Call `core.ping`, one call in a tick of the loop."""
+        frame = call_frame(100, PING, [])
+        for _ in range(turns):
+            self._first.data_received(frame)
+            await asyncio.sleep(0)
+
+    async def event(self, turns: int) -> None:
+        """Publish an event to `SUBSCRIBERS`, one event in a tick of the loop."""
+        audience = Audience(None, frozenset())
+        for _ in range(turns):
+            fields = make_thing(1, 1)
+            event = Event(COLLECTION, "changed", 1, fields, audience=audience)
+            self._running.context.events.publish(event)
+            await asyncio.sleep(0)
+
+    async def job(self, turns: int) -> None:
+        """Run a job that does nothing from the call to SUCCESS, one after the other."""
+        frame = call_frame(100, "demo.noop", [1])
+        for _ in range(turns):
+            self._sink.ended.clear()
+            self._first.data_received(frame)
+            await self._sink.ended.wait()
+
+
+WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
+    "ping": Works.ping,
+    "event": Works.event,
+    "job": Works.job,
+}
+
+
+async def _obey() -> None:
+    async with running_server() as running:
+        clients = [
+            await LoadClient.open(running.socket_path) for _ in range(SUBSCRIBERS)
+        ]
+        for client in clients:
+            await client.call("core.subscribe", COLLECTION)
+        works = Works(running, list(running.server.connections))
+        print("ready", flush=True)
+        gc.collect()
+        gc.disable()
+        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
+            name, turns = line.split()
+            await WORKS[name](works, int(turns))
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    anyio.run(_obey)
