@@ -24,6 +24,7 @@ from middlewared_dialects.arcgis.publication import Arcgis, ArcgisPublication
 from middlewared_dialects.bodies import read_body, read_form
 from middlewared_dialects.entrance import entered, make_token, prove_client, prove_user
 from middlewared_dialects.gateway import Gateway
+from middlewared_dialects.paths import WHOLE
 from middlewared_dialects.problems import (
     STATUS,
     DialectError,
@@ -356,5 +357,5 @@ ROUTES: list[BaseRoute] = [
         _answering(_generate_token),
         methods=METHODS,
     ),
-    _route("/{operation:path}", _operation),
+    _route(f"/{{operation:{WHOLE}}}", _operation),
 ]

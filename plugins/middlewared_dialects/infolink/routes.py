@@ -45,6 +45,7 @@ from middlewared_dialects.infolink.publication import (
     params_of,
 )
 from middlewared_dialects.infolink.requests import MAX_LOOKED, ExecuteJob, Wanted
+from middlewared_dialects.paths import WHOLE
 from middlewared_dialects.problems import (
     DialectError,
     MethodNotAllowed,
@@ -293,5 +294,5 @@ ROUTES: list[BaseRoute] = [
     *_routes("getActivityLog", _activity_log, "GET"),
     *_routes("getScenarios", _scenarios, "GET"),
     Route("/api/v1/oauth2/token", _token, methods=["POST"]),
-    Route("/api/v1/{rest:path}", _answering(_nothing), methods=METHODS),
+    Route(f"/api/v1/{{rest:{WHOLE}}}", _answering(_nothing), methods=METHODS),
 ]

@@ -53,6 +53,7 @@ from middlewared_dialects.ocapi.selector import (
     parse_selection,
 )
 from middlewared_dialects.ocapi.xmlform import read_xml, write_xml
+from middlewared_dialects.paths import WHOLE
 from middlewared_dialects.problems import DialectError, to_be_told
 from middlewared_dialects.publications import Published
 from middlewared_dialects.settings import DialectSettings
@@ -502,7 +503,7 @@ def _basic(headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[str, st
 ROUTES: list[BaseRoute] = [
     *(Route(path, _token, methods=["POST"]) for path in TOKEN_PATHS),
     *(
-        Route(f"{prefix}/{{rest:path}}", _answer, methods=METHODS)
+        Route(f"{prefix}/{{rest:{WHOLE}}}", _answer, methods=METHODS)
         for prefix in PREFIXES
     ),
 ]

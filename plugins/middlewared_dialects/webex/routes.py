@@ -18,6 +18,7 @@ from middlewared_dialects.bodies import read_body, read_json
 from middlewared_dialects.entrance import entered
 from middlewared_dialects.gateway import Gateway
 from middlewared_dialects.organisation import Organisation
+from middlewared_dialects.paths import WHOLE
 from middlewared_dialects.problems import (
     DialectError,
     MethodNotAllowed,
@@ -282,8 +283,8 @@ async def _nothing(request: Request) -> Response:
 
 
 ROUTES: list[BaseRoute] = [
-    Route(f"{PREFIX}/{{rest:path}}", _jobs, methods=METHODS),
+    Route(f"{PREFIX}/{{rest:{WHOLE}}}", _jobs, methods=METHODS),
     Route(INVITES_PATH, _invites, methods=METHODS),
-    Route(f"{INVITES_PATH}/{{rest:path}}", _invites, methods=METHODS),
-    Route("/v1/{rest:path}", _nothing, methods=METHODS),
+    Route(f"{INVITES_PATH}/{{rest:{WHOLE}}}", _invites, methods=METHODS),
+    Route(f"/v1/{{rest:{WHOLE}}}", _nothing, methods=METHODS),
 ]
