@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -411,6 +412,20 @@ class Server:
             except Exception:
                 logger.exception("a connection could not be looked after")
                 connection.abort("of a bug of the server", "failed")
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Disconnect whom most waits for, while too much waits for all together."""
+        limit = self.settings.send_total_limit
+        total = sum(connection.backlog for connection in self.connections)
+        # An event waits in many queues and is in memory once: that may go on.
+        if total <= limit or _resident_bytes() <= limit:
+            return
+        for connection in sorted(self.connections, key=_backlog, reverse=True):
+            total -= connection.backlog
+            connection.abort(f"more than {limit} bytes wait for all clients", "room")
+            if total <= limit:
+                return
 
     # Stopping.
 
@@ -456,3 +471,16 @@ def _remove_stale_socket(path: Path) -> None:
                 if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
                     raise OSError(errno.EADDRINUSE, "somebody listens there")
             path.unlink()
+
+
+def _backlog(connection: Connection) -> int:
+    return connection.backlog
+
+
+def _resident_bytes() -> int:
+    """Bytes of memory that this process has (proc(5), statm); without /proc, many."""
+    try:
+        words = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return sys.maxsize
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -173,6 +173,13 @@ class Settings(
         Positive,
         Meta(description="Bytes waiting for one client before it is disconnected."),
     ] = 64 * 2**20
+    send_total_limit: Annotated[
+        Positive,
+        Meta(
+            description="Bytes waiting for all clients before those with the most are "
+            "disconnected."
+        ),
+    ] = 2**30
     send_stall: Annotated[
         Seconds,
         Meta(description="Seconds a client may take no byte while some wait for it."),

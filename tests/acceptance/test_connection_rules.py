@@ -606,6 +606,29 @@ async def test_shutdown_closes_with_1012_and_does_not_wait_for_a_stuck_client() 
 # Looking after them.
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_memory_for_all_clients_together_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, *, shared: bool
+) -> None:
+    """Whom most waits for is disconnected, unless what waits is the same for many."""
+    if shared:
+        monkeypatch.setattr("middlewared.server._resident_bytes", lambda: 0)
+    plugin, _ = gate_plugin()
+    limits = {"send_total_limit": 15 * 10**6, "send_stall": 600.0}
+    async with wire_server(plugin, **limits) as server:
+        clients = [await server.anonymous(receive_buffer=4096) for _ in range(3)]
+        call = b'{"jsonrpc":"2.0","id":1,"method":"wire.blob","params":[100000]}'
+        for client, calls in zip(clients, (20, 300, 60), strict=True):
+            await client.send_bytes(client_frame(TEXT, call) * calls)
+        if shared:
+            await until(lambda: backlog(server) > 25 * 10**6)
+            server.running.server.look_after_connections(anyio.current_time())
+        else:
+            await until(lambda: len(server.connections) < 3)
+            await clients[1].wait_end()
+        assert len(server.connections) == (3 if shared else 2)
+
+
 async def test_server_outlives_clients_that_vanish_while_it_looks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
