@@ -51,7 +51,9 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Views]:
 @pytest.fixture(scope="module")
 def words(views: Views) -> dict[str, Sequence[Any]]:
     """Run some jobs, and give values by what they are."""
-    with httpx.Client(base_url=views.server.url, headers=views.headers) as http:
+    with httpx.Client(
+        base_url=views.server.url, headers=views.headers, timeout=30.0
+    ) as http:
 
         def call(method: str, *params: Any) -> Any:
             request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

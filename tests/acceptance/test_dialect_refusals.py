@@ -49,6 +49,7 @@ def client_of(views: Views, address: str = "127.0.0.1", **headers: str) -> httpx
         base_url=views.server.url,
         headers=headers or views.headers,
         transport=httpx.HTTPTransport(local_address=address),
+        timeout=30.0,
     )
 
 

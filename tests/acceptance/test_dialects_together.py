@@ -14,7 +14,7 @@ from views_server import Views, running_views
 from middlewared.client import Client, connect
 
 PATIENCE = 30.0
-MOMENT = 0.01
+MOMENT = 0.03
 #: What each API says, by phase and exit.
 WORDS: dict[str, dict[str, Any]] = {
     "pending": {
@@ -226,7 +226,10 @@ async def stage(views: Views) -> AsyncIterator[Stage]:
 async def http(views: Views) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client with the key, which all dialects take."""
     async with httpx.AsyncClient(
-        base_url=views.server.url, headers=views.headers, trust_env=False
+        base_url=views.server.url,
+        headers=views.headers,
+        trust_env=False,
+        timeout=PATIENCE,
     ) as http:
         yield http
 

@@ -106,7 +106,9 @@ def test_esri_requests(server_process: ServerProcess) -> None:
     """What Esri's package sends for a mission and its job, see docs/interop.md."""
     rest = f"{server_process.url}/arcgis/rest"
     login = {"f": "json", "username": "ann", "password": make_key(server_process)}
-    with httpx.Client(trust_env=False, headers={"referer": "http"}) as http:
+    with httpx.Client(
+        trust_env=False, headers={"referer": "http"}, timeout=30.0
+    ) as http:
         token = http.post(f"{rest}/generateToken", data=login).json()["token"]
         http.headers["X-Esri-Authorization"] = f"Bearer {token}"
 
