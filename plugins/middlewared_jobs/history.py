@@ -5,6 +5,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -22,6 +23,8 @@ __all__ = ["DEFAULT_LIMIT", "History"]
 
 #: Matches returned when a query has no limit: the newest ones, ascending by id.
 DEFAULT_LIMIT = 1000
+#: Queries that have jobs in memory at one time; clients may send thousands at once.
+MAX_QUERIES = 8
 
 
 class History:
@@ -42,6 +45,7 @@ class History:
         self._store = store
         self._live = live
         self._settle = settle
+        self._turns = anyio.CapacityLimiter(MAX_QUERIES)
 
     async def query(
         self,
@@ -64,11 +68,12 @@ class History:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
         check_options(options)
-        if options.count:
-            return await self._count(filters, view, viewer)
-        records = await self._candidates(filters, options, view, viewer)
-        run = partial(_answer, records, filters, options, view)
-        return await anyio.to_thread.run_sync(run)
+        async with self._turns:
+            if options.count:
+                return await self._count(filters, view, viewer)
+            records = await self._candidates(filters, options, view, viewer)
+            run = partial(_answer, records, filters, options, view)
+            return await anyio.to_thread.run_sync(run)
 
     async def records(
         self, filters: Filters, options: QueryOptions, viewer: Viewer | None
@@ -79,10 +84,11 @@ class History:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
         check_options(options)
-        found = await self._candidates(filters, options, RECORD, viewer)
-        ids = msgspec.structs.replace(options, select=["id"])
-        run = partial(_answer, found, filters, ids, RECORD)
-        return [found[item["id"]] for item in await anyio.to_thread.run_sync(run)]
+        async with self._turns:
+            found = await self._candidates(filters, options, RECORD, viewer)
+            ids = msgspec.structs.replace(options, select=["id"])
+            run = partial(_answer, found, filters, ids, RECORD)
+            return [found[item["id"]] for item in await anyio.to_thread.run_sync(run)]
 
     async def count(self, filters: Filters, viewer: Viewer | None) -> int:
         """Count the records that match.
@@ -90,7 +96,8 @@ class History:
         Raises:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
-        return await self._count(filters, RECORD, viewer)
+        async with self._turns:
+            return await self._count(filters, RECORD, viewer)
 
     def _live_for(self, viewer: Viewer | None) -> list[JobRecord]:
         return [r for r in self._live() if viewer is None or viewer.sees(r)]
@@ -123,9 +130,10 @@ class History:
         Raises:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
-        found = await self._store.find(
-            filters, QueryOptions(), view, viewer, DEFAULT_LIMIT, newest=True
-        )
+        async with self._turns:
+            found = await self._store.find(
+                filters, QueryOptions(), view, viewer, DEFAULT_LIMIT, newest=True
+            )
         return sorted(found, key=attrgetter("id"))[-DEFAULT_LIMIT:]
 
     async def _count(self, filters: Filters, view: View, viewer: Viewer | None) -> int:

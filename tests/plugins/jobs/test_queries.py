@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import anyio
 import pytest
 from jobs_stage import World, running_world
 from jobs_wire import Wire
+
+from middlewared_jobs.history import MAX_QUERIES
+from middlewared_jobs.jobs import Jobs
 
 
 async def ids(wire: Wire, *filters: Any, **options: Any) -> list[int]:
@@ -161,3 +165,16 @@ async def test_end_is_never_missed_by_a_query() -> None:
             assert count >= seen
             seen = count
         assert seen == 150
+
+
+async def test_only_so_many_queries_are_in_memory_at_one_time() -> None:
+    """The others wait before they read anything, and are all answered."""
+    async with running_world() as world, world.admin(watch=False) as wire:
+        turns = world.server.context.get(Jobs).history._turns
+        queries = await wire.send_many([("core.get_jobs", [])] * 60)
+        with anyio.fail_after(20):
+            while not turns.statistics().tasks_waiting:
+                await anyio.sleep(0)
+        assert turns.borrowed_tokens <= MAX_QUERIES
+        for query in queries:
+            assert await wire.result(query) == []
