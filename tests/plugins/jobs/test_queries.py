@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from jobs_stage import World, running_world
 from jobs_wire import Wire
@@ -174,7 +175,7 @@ async def test_only_so_many_queries_are_in_memory_at_one_time() -> None:
         queries = await wire.send_many([("core.get_jobs", [])] * 60)
         with anyio.fail_after(20):
             while not turns.statistics().tasks_waiting:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
         assert turns.borrowed_tokens <= MAX_QUERIES
         for query in queries:
             assert await wire.result(query) == []
