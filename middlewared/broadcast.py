@@ -45,7 +45,7 @@ class Parcel:
     def __init__(self, items: list[tuple[Any, bytes]], made_at: float) -> None:
         self.items = items
         self.made_at = made_at
-        self.size = sum(len(frame) for _, frame in items)
+        self.size = sum([len(frame) for _, frame in items])
         self._joined: bytes | None = None
 
     @property
@@ -74,11 +74,13 @@ class Broadcast:
         pending: events of this tick with their frames; always the same list.
     """
 
-    __slots__ = ("_groups", "_places", "_told", "pending")
+    __slots__ = ("_groups", "_names", "_places", "_told", "pending")
 
     def __init__(self) -> None:
         self.pending: list[tuple[Any, bytes]] = []
         self._groups: dict[frozenset[str], dict[Hashable, Deliver]] = {}
+        #: What all groups subscribe to: looked at for every event.
+        self._names: frozenset[str] = frozenset()
         self._places: dict[Hashable, frozenset[str]] = {}
         #: How many of the pending events a member has had, or came too late for.
         self._told: dict[Hashable, int] = {}
@@ -102,10 +104,11 @@ class Broadcast:
             self._groups.setdefault(names, {})[member] = deliver
             if self.pending:
                 self._told[member] = len(self.pending)
+        self._names = frozenset().union(*self._groups)
 
     def covers(self, name: str) -> bool:
         """Tell whether somebody is to be told of a collection."""
-        return any(name in group or ALL_EVENTS in group for group in self._groups)
+        return name in self._names or ALL_EVENTS in self._names
 
     def add(self, event: Told, frame: bytes) -> None:
         """Take an event; it leaves at the end of this tick."""
@@ -126,16 +129,18 @@ class Broadcast:
     def _flush(self) -> None:
         late, self._told = self._told, {}
         for names, members in tuple(self._groups.items()):
-            whole = self._parcel(names, 0)
-            if not whole.items:
-                continue
+            whole = None  # made when somebody is to have it
             for member, deliver in tuple(members.items()):
                 if late and member in late:
                     rest = self._parcel(names, late[member])
                     if rest.items:
                         deliver(rest)
-                else:
-                    deliver(whole)
+                    continue
+                if whole is None:
+                    whole = self._parcel(names, 0)
+                if not whole.items:
+                    break
+                deliver(whole)
         self.pending.clear()
 
     def _parcel(self, names: frozenset[str], start: int) -> Parcel:
