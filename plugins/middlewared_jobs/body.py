@@ -97,12 +97,18 @@ async def _run_logged(run: Run, threads: anyio.CapacityLimiter, max_log: int) ->
                 await anyio.to_thread.run_sync(release, run)
         if log is not None:
             with anyio.CancelScope(shield=True):
-                run.record.logs_excerpt = await anyio.to_thread.run_sync(
-                    _close_log, log, Path(run.record.logs_path or ""), max_log
-                )
+                run.record.logs_excerpt = await _close_log(run, log, max_log)
 
 
-def _close_log(log: JobLog, path: Path, max_log: int) -> str:
+async def _close_log(run: Run, log: JobLog, max_log: int) -> str:
+    """Close a log and give its excerpt; in a thread when that may take time."""
+    look = partial(_look_at_log, log, Path(run.record.logs_path or ""), max_log)
+    if log.is_small:
+        return look()
+    return await anyio.to_thread.run_sync(look)
+
+
+def _look_at_log(log: JobLog, path: Path, max_log: int) -> str:
     log.close()
     with contextlib.suppress(OSError):  # the guard has said so
         cut_log(path, max_log)

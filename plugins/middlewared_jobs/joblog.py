@@ -15,6 +15,7 @@ from middlewared_jobs.masking import Masker, MaskingPipe
 
 __all__ = [
     "SILENT",
+    "SMALL_LOG",
     "JobLog",
     "LogFile",
     "cut_log",
@@ -30,6 +31,8 @@ EDGE_LINES = 10
 MAX_LINE = 1024
 MAX_EXCERPT = 16 * 1024
 _BLOCK = 1 << 16
+#: Bytes of a log that is still in memory and looked at in the loop.
+SMALL_LOG = 16 * 1024
 
 
 class _Formatter(logging.Formatter):
@@ -159,6 +162,13 @@ class JobLog:
         self._handler.setFormatter(_Formatter(masker))
         self.logger.addHandler(self._handler)
         self._text = text
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is closed and read again in less time than a thread costs."""
+        return (
+            self._pipe is None and os.fstat(self._stored.fileno()).st_size <= SMALL_LOG
+        )
 
     def close(self) -> None:
         """Close the file; later lines are dropped.

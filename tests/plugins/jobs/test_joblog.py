@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from middlewared_jobs.joblog import (
     SILENT,
+    SMALL_LOG,
     JobLog,
     cut_log,
     excerpt,
@@ -324,3 +325,14 @@ def test_lines_that_cannot_be_written(
     assert (tmp_path / "7.log").read_text().endswith("INFO before\n")
     (line,) = caplog.messages
     assert line.startswith("the log of job 7 cannot be written: ")
+
+
+def test_small_logs_are_told_apart(tmp_path: Path) -> None:
+    """One that is large, or has a pipe that may hold it up, is not small."""
+    small, masked = JobLog(tmp_path / "1.log"), JobLog(tmp_path / "2.log", ["secret"])
+    assert small.is_small
+    assert not masked.is_small
+    small.file.write(b"x" * (SMALL_LOG + 1))
+    assert not small.is_small
+    small.close()
+    masked.close()
