@@ -178,7 +178,7 @@ class SqliteStore:
         statements = [self._statement(record, values)]
         if record.state not in FINAL:
             row = self._rows[record.id] = Row(values)
-            done = partial(self._saved, row, saved)
+            done = partial(self._saved, record.id, row, saved)
         for error in errors:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
@@ -194,9 +194,14 @@ class SqliteStore:
                     return change.sql, change.values(record.id, values)
         return UPSERT, (*fixed_values(record), *values)
 
-    def _saved(self, row: Row, saved: Saved | None, exc: Exception | None) -> None:
+    def _saved(
+        self, number: int, row: Row, saved: Saved | None, exc: Exception | None
+    ) -> None:
         """Take note that the row of a job is written, or not."""
-        row.written = exc is None
+        if exc is None:
+            row.written = True
+        elif self._rows.get(number) is row:
+            del self._rows[number]  # of a new job nothing more may come
         if saved is not None:
             saved(exc)
 

@@ -148,6 +148,22 @@ async def test_end_follows_a_change_that_was_refused(tmp_path: Path) -> None:
         assert same(await store.get(3), record)
 
 
+async def test_refused_job_leaves_nothing_behind(tmp_path: Path) -> None:
+    """What was remembered of a job that could not be written is forgotten."""
+    record, outcomes = make_record(3, state=State.RUNNING), list[Any]()
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        store.save(record, b"[]", None, moves=[moved(1, record)])
+        other = make_record(4)
+        store.save(other, b"[]", outcomes.append, moves=[moved(1, other)])
+        await flushed(store)
+        assert outcomes[0] is not None
+        assert list(store._rows) == [3]
+        record.state, record.time_finished = State.SUCCESS, Date(EPOCH)
+        await filled(store, [record])
+        assert not store._rows
+
+
 LIVES: list[list[dict[str, Any]]] = [
     [{}, {"state": State.RUNNING, "attempt": 1, "phase": Phase.RUNNING}],
     [{"state": State.RUNNING, "attempt": 1}, {"description": "later"}],
