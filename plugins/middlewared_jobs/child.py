@@ -248,6 +248,8 @@ class Child:
         self._ends: dict[str, int] = {}
         self._job_lock = threading.Lock()
         self._asked = False
+        #: The job that the server wants to end, maybe before it began here.
+        self._quit = 0
         self._paused = False
         self._interruptible = False
         self._changes = threading.Event()
@@ -291,6 +293,7 @@ class Child:
                 self._paused = paused
                 self._set_gate(paused=paused)
             case Quit(number):
+                self._quit = number
                 threading.Thread(
                     target=self._press, args=(number,), daemon=True
                 ).start()
@@ -414,6 +417,9 @@ class Child:
         return _returned(order.id, result, secret=method.results.secret)
 
     def _call(self, order: Order, setup: Setup, place: Place) -> tuple[Method, Any]:
+        # Before there is a body nobody repeats the signal, and a child that only just
+        # began may not have had it: what it inherited ignores it.
+        self._asked = self._asked or self._quit == order.id
         if self._asked:
             raise JobAborted
         self._ends = _take_ends(self._passage, order.pipes)

@@ -102,7 +102,8 @@ _QUERYABLE: dict[str, Column] = {
     "state": Column("state", "text"),
     "time_created": Column("time_created", "time_ms"),
     "time_started": Column("time_started", "time_ms", nullable=True),
-    "time_finished": Column("time_finished", "time_ms", nullable=True),
+    # Only ended jobs are looked for here.
+    "time_finished": Column("time_finished", "time_ms"),
     "owner": Column("owner", "int", nullable=True),
     "attempt": Column("attempt", "int"),
     "lock": Column("lock", "text", nullable=True),

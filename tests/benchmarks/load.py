@@ -189,8 +189,14 @@ class LoadClient(asyncio.Protocol):
 
     async def call(self, method: str, *params: Any) -> Any:
         """Call a method and give its result; events meanwhile are lost."""
+        answer = await self.ask(method, *params)
+        assert "result" in answer, answer
+        return answer["result"]
+
+    async def ask(self, method: str, *params: Any) -> dict[str, Any]:
+        """Call a method and give its answer; events meanwhile are lost."""
         self._number += 1
-        number, answers = f"call {self._number}", list[Any]()
+        number, answers = f"call {self._number}", list[dict[str, Any]]()
 
         def take(message: memoryview) -> None:
             answer = _decode(message)
@@ -203,8 +209,7 @@ class LoadClient(asyncio.Protocol):
             await self.wait(lambda: bool(answers))
         finally:
             self.take = before
-        assert "result" in answers[0], answers[0]
-        return answers[0]["result"]
+        return answers[0]
 
     async def pump(self, frames: Frames, count: int, in_flight: int) -> int:
         """Send so many requests, so many in flight, until all are answered."""

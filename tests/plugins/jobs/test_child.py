@@ -235,6 +235,14 @@ async def test_a_reminder_alone_is_enough(child: Talk, tmp_path: Path) -> None:
     assert path.read_text() == "cleaned"
 
 
+async def test_a_job_that_shall_end_before_it_began(child: Talk) -> None:
+    """The message that overtakes the order ends its job, though no signal comes."""
+    child.say(Quit(1))
+    ended = child.run("p.hold", "nowhere", "sleep")
+    assert isinstance(ended, Raised)
+    assert (ended.aborted, ended.fit) == (True, False)
+
+
 async def test_sigterm_without_a_job_ends_the_child(child: Talk) -> None:
     """A child that does nothing has nothing to clean."""
     assert child.value("p.pid") == child.pid
