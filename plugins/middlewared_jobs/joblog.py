@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -31,6 +31,8 @@ EDGE_LINES = 10
 MAX_LINE = 1024
 MAX_EXCERPT = 16 * 1024
 _BLOCK = 1 << 16
+#: What is searched for line ends at a time.
+_PIECE = 1 << 20
 #: Bytes of a log that is still in memory and looked at in the loop.
 SMALL_LOG = 16 * 1024
 
@@ -241,17 +243,14 @@ def excerpt(path: Path) -> str:
     At most 10 and 10 lines with ``... N more lines ...`` between, each line at most
     1 KiB, 16 KiB in all.
     """
-    first: list[str] = []
-    last: deque[str] = deque(maxlen=EDGE_LINES)
-    count = 0
     try:
         with path.open("rb") as file:
-            for line in _lines(file):
-                count += 1
-                if len(first) < EDGE_LINES:
-                    first.append(line)
-                else:
-                    last.append(line)
+            count, size = _measure(file)
+            file.seek(0)
+            first = list(islice(_lines(file), EDGE_LINES))
+            wanted = min(EDGE_LINES, count - len(first))
+            file.seek(_start_of_last(file, size, wanted))
+            last = list(islice(_lines(file), wanted))
     except FileNotFoundError:
         return "Log file was removed"
     except OSError as exc:
@@ -259,6 +258,36 @@ def excerpt(path: Path) -> str:
     hidden = count - len(first) - len(last)
     middle = [f"... {hidden} more lines ...\n"] if hidden else []
     return _fit([*first, *middle, *last])
+
+
+def _measure(file: BinaryIO) -> tuple[int, int]:
+    """Count the lines and the bytes of a file; a gigabyte takes parts of a second."""
+    lines = size = 0
+    end = b"\n"
+    while piece := file.read(_PIECE):
+        lines += piece.count(b"\n")
+        size += len(piece)
+        end = piece[-1:]
+    return lines + (end != b"\n"), size
+
+
+def _start_of_last(file: BinaryIO, size: int, lines: int) -> int:
+    """Find where the last lines of a file begin, from its end; its end for none."""
+    if not lines:
+        return size
+    # The last byte belongs to the last line, whether it ends it or not.
+    upto = size - 1
+    while upto > 0:
+        start = max(0, upto - _PIECE)
+        file.seek(start)
+        piece = file.read(upto - start)
+        place = len(piece)
+        while (place := piece.rfind(b"\n", 0, place)) >= 0:
+            lines -= 1
+            if not lines:
+                return start + place + 1
+        upto = start
+    return 0
 
 
 def _lines(file: BinaryIO) -> Iterable[str]:

@@ -21,6 +21,8 @@ GOAL_RATIO, GOAL_MS = 0.5, 250.0
 #: Logs of a gigabyte are more than is kept by default.
 CONFIG = f"[jobs]\nmax_log = {2 * BYTES}\n"
 OURS, RIVAL = "a job's `cat` to `logs_fd`", "`cat > file`"
+#: The kernel copies a file by itself, but not to the end of one, as logs are written.
+APPENDING = "`cat >> file`"
 
 
 async def _copy_to_log(client: LoadClient, source: Path, data: Path) -> Sample:
@@ -39,14 +41,14 @@ def _remove_logs(source: Path, data: Path) -> int:
     return size
 
 
-async def _copy(source: Path) -> Sample:
-    return await anyio.to_thread.run_sync(_copy_file, source)
+async def _copy(source: Path, mode: str) -> Sample:
+    return await anyio.to_thread.run_sync(_copy_file, source, mode)
 
 
-def _copy_file(source: Path) -> Sample:
+def _copy_file(source: Path, mode: str) -> Sample:
     target = source.with_suffix(".copy")
     began = time.perf_counter()
-    with server_side(), target.open("wb") as file:
+    with server_side(), target.open(mode) as file:
         subprocess.run(["cat", str(source)], stdout=file, check=True)
     seconds = time.perf_counter() - began
     target.unlink()
@@ -104,7 +106,8 @@ async def run(bench: Bench) -> list[Table]:
             logs = server.data_dir
             runs: dict[str, Run] = {
                 OURS: partial(_copy_to_log, client, source, logs),
-                RIVAL: partial(_copy, source),
+                RIVAL: partial(_copy, source, "wb"),
+                APPENDING: partial(_copy, source, "ab"),
             }
             found = await alternate(min(bench.rounds, 3), runs)
             tails = [

@@ -5,12 +5,14 @@ import re
 import subprocess
 import threading
 from pathlib import Path
+from unittest import mock
 from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from middlewared_jobs import joblog
 from middlewared_jobs.joblog import (
     SILENT,
     SMALL_LOG,
@@ -94,6 +96,35 @@ def test_excerpt_is_never_large(
     count = len(lengths)
     assert found.count("\n") == (count if count <= 20 else 21)
     assert (f"... {count - 20} more lines ..." in found) is (count > 20)
+
+
+@given(
+    lengths=st.lists(st.sampled_from([0, 1, 5, 1023, 66_000]), max_size=15),
+    ended=st.booleans(),
+    piece=st.sampled_from([7, 1 << 10, 1 << 20]),
+)
+def test_excerpt_is_made_from_both_ends(
+    tmp_path_factory: pytest.TempPathFactory,
+    lengths: list[int],
+    ended: bool,
+    piece: int,
+) -> None:
+    """Lines of any length, ended or not, searched in pieces of any size."""
+    text = "".join(f"{'x' * length}\n" for length in lengths)
+    text = text if ended else text[:-1]
+    lines = [line[:KIB] for line in text.split("\n")]
+    if text.endswith("\n") or not text:
+        lines.pop()
+    path = written(tmp_path_factory.mktemp("log") / "log", text)
+    with mock.patch.object(joblog, "_PIECE", piece), path.open("rb") as file:
+        count, size = joblog._measure(file)
+        assert (count, size) == (len(lines), len(text))
+        for wanted in range(min(count, 12) + 1):
+            file.seek(joblog._start_of_last(file, size, wanted))
+            found = list(joblog._lines(file))
+            assert len(found) == wanted
+            ends = [line.rstrip("\n") for line in found]
+            assert ends == lines[count - wanted :]
 
 
 def test_full_excerpt_keeps_both_ends(tmp_path: Path) -> None:
