@@ -113,10 +113,10 @@ class ServerProcess:
             text=True,
             env=os.environ | self._extra,
         )
-        reader = threading.Thread(
+        self._reader = threading.Thread(
             target=self._read, args=(self.process, self._lines), daemon=True
         )
-        reader.start()
+        self._reader.start()
 
     def _read(
         self, process: subprocess.Popen[str], lines: queue.Queue[str | None]
@@ -141,7 +141,10 @@ class ServerProcess:
         """Stop the program with a signal and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        code = self.process.wait(STOP_SECONDS)
+        # What it wrote last; a child that outlives it may hold the pipe.
+        self._reader.join(1)
+        return code
 
     def kill(self) -> None:
         """Kill the program the hard way."""

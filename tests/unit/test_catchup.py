@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -380,8 +381,7 @@ async def test_many_clients_leave_the_loop_to_others(
     other = await server.unix()
     for client in clients:
         await send_follow(client, since=place(things, 0))
-    longest, loop = 0.0, asyncio.get_running_loop()
-    reading = list(clients)
+    longest, reading = 0.0, list(clients)
 
     async def read(client: WireClient) -> None:
         await client.answer_to("follow")
@@ -391,9 +391,10 @@ async def test_many_clients_leave_the_loop_to_others(
         for client in clients:
             group.start_soon(read, client)
         while reading:
-            started = loop.time()
+            # In time of the processor: others may have it, too.
+            started = time.process_time()
             await other.call("core.ping")
-            longest = max(longest, loop.time() - started)
+            longest = max(longest, time.process_time() - started)
     for client in clients:
         found = numbers([e["params"] for e in client.events])
         assert found == list(range(1, 2001))
