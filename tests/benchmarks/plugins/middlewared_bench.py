@@ -19,7 +19,7 @@ LONG_SECONDS = 3600.0
 PIECE = 1 << 20
 
 
-@plugin.method(read_only=True)
+@plugin.method(read_only=True, immediate=True)
 async def typed(
     ctx: Context,
     pool: str,
