@@ -3,7 +3,18 @@
 import dataclasses
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from math import isfinite
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -13,6 +24,8 @@ from middlewared.pieces import pieces
 __all__ = ["Results", "holds_anything", "holds_secret", "later"]
 
 T = TypeVar("T")
+
+Check = Callable[[Any], bool]
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN = (str, int, bool, type(None), msgspec.Raw)
@@ -95,6 +108,57 @@ def _search(kind: Any, seen: set[Any], test: Callable[[Any], bool]) -> bool:
     return any(_search(child, seen, test) for child in children)
 
 
+def _is_special_but_float(kind: Any) -> bool:
+    return kind is not float and _is_special(kind)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or isfinite(value)
+
+
+def _finite_check(  # noqa: PLR0911 - a table of kinds
+    kind: Any, within: tuple[Any, ...]
+) -> Check | None:
+    """Make what tells whether all floats of a value have a form in JSON.
+
+    msgspec writes null for the others. The recursive pass refuses them, too, but takes
+    twenty times as long as the encoder.
+
+    Returns:
+        None when the type is not made of structs, lists and dicts alone.
+    """
+    if get_origin(kind) is Annotated:
+        return _finite_check(get_args(kind)[0], within)
+    if kind in within:
+        return None
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list or (origin is dict and arguments[0] is str):
+        inner = _finite_check(arguments[-1], within)
+        if inner is None:
+            return None
+        if origin is list:
+            return lambda value: all(map(inner, value))
+        return lambda value: all(map(inner, value.values()))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _finite_fields(kind, within)
+    if origin in (Union, UnionType):
+        plain = all(one in (float, *_PLAIN, None) for one in arguments)
+        return _is_finite if plain else None
+    return _is_finite if kind is float or kind in _PLAIN else None
+
+
+def _finite_fields(kind: type[msgspec.Struct], within: tuple[Any, ...]) -> Check | None:
+    checks: list[tuple[str, Check]] = []
+    for name, inner in get_type_hints(kind, include_extras=True).items():
+        if not _search(inner, set(), lambda one: one is float):
+            continue
+        check = _finite_check(inner, (*within, kind))
+        if check is None:
+            return None
+        checks.append((name, check))
+    return lambda value: all(check(getattr(value, name)) for name, check in checks)
+
+
 class Results:
     """Encoder of one method's results.
 
@@ -103,12 +167,15 @@ class Results:
         secret: whether a result may hold a `Secret`.
     """
 
-    __slots__ = ("_pass", "kind", "secret")
+    __slots__ = ("_finite", "_pass", "kind", "secret")
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
         self.secret = holds_secret(kind)
         self._pass = _needs_pass(kind, set())
+        self._finite: Check | None = None
+        if self._pass and not _search(kind, set(), _is_special_but_float):
+            self._finite = _finite_check(kind, ())
 
     def encode(self, value: Any, *, clear: bool = True) -> bytes:
         """Encode a result.
@@ -120,11 +187,11 @@ class Results:
         Raises:
             EncodingError: it has no form in JSON.
         """
-        if self._pass:
-            return ejson.encode(value, clear=clear)
         try:
+            if self._pass and (self._finite is None or not self._finite(value)):
+                return ejson.encode(value, clear=clear)
             return _encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
+        except (AttributeError, TypeError, ValueError, OverflowError, RecursionError):
             # A handler that does not keep its annotation: the pass says what is wrong.
             return ejson.encode(value, clear=clear)
 

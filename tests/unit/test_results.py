@@ -5,13 +5,15 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 import pytest
 
 from middlewared import Date, Secret
-from middlewared.ejson import EncodingError
+from middlewared.ejson import EncodingError, encode
 from middlewared.results import Results, holds_secret
 
 T = TypeVar("T")
@@ -224,3 +226,53 @@ def test_without_a_form(kind: Any, value: Any) -> None:
     """What JSON cannot hold is one kind of error, whichever way it goes."""
     with pytest.raises(EncodingError):
         Results(kind).encode(value)
+
+
+class Measure(msgspec.Struct):
+    name: str
+    value: float
+    colour: Colour = Colour.RED
+    spread: float | None = None
+    parts: list["Measure"] | None = None
+
+
+class Measures(msgspec.Struct):
+    items: list[Annotated[float, msgspec.Meta(description="One.")]]
+    by_name: dict[str, float | None]
+    note: str | None = None
+
+
+FLOATS: list[tuple[Any, Callable[[float], Any]]] = [
+    (float, lambda x: x),
+    (float | None, lambda x: x),
+    (list[float], lambda x: [1.5, x]),
+    (dict[str, list[float]], lambda x: {"a": [], "b": [x]}),
+    (Measure, lambda x: Measure("a", x)),
+    (Measure, lambda x: Measure("a", 1.0, spread=x)),
+    (Measure, lambda x: Measure("a", 1.0, parts=[Measure("b", x)])),
+    (Measures, lambda x: Measures([x], {})),
+    (Measures, lambda x: Measures([], {"a": None, "b": x})),
+    (list[Measures], lambda x: [Measures([], {}), Measures([1.0, x], {})]),
+]
+
+
+@pytest.mark.parametrize(("kind", "make"), FLOATS)
+def test_numbers_are_written_and_what_is_none_is_refused(
+    kind: Any, make: Callable[[float], Any]
+) -> None:
+    """Wherever they stand, and as the pass would write them."""
+    results = Results(kind)
+    for number in (0.0, -1.5, 1e300):
+        value = make(number)
+        assert results.encode(value) == encode(value)
+    for number in (math.nan, math.inf, -math.inf):
+        with pytest.raises(EncodingError):
+            results.encode(make(number))
+
+
+@pytest.mark.parametrize("value", [None, "x", [None], {"items": 1}])
+def test_handler_that_does_not_keep_its_annotation_is_written_all_the_same(
+    value: Any,
+) -> None:
+    """As the pass would."""
+    assert Results(Measures).encode(value) == encode(value)
