@@ -326,8 +326,8 @@ class Connection(asyncio.Protocol):
         Counted down to the acknowledgement of its kernel, since a large socket
         buffer would hide a slow reader for many seconds.
         """
-        if self._transport is None:
-            return
+        if self._transport is None or self._taken == self._written:
+            return  # nothing is on its way: an idle client costs no system call
         waiting = self._transport.get_write_buffer_size() + _unsent(self._transport)
         taken = self._written - waiting
         if taken != self._taken:
