@@ -1,7 +1,7 @@
 """What a client sends, cut into whole text messages and everything else.
 
-Nearly all that comes is text messages in one masked frame. websockets' parser takes 4
-us for such a frame; cutting it out here takes a fifth of that (docs/design/speed.md).
+Nearly all that comes is text messages in one masked frame. websockets' parser takes
+1.9 us for such a frame; cutting it out here takes 0.3 us (docs/design/speed.md).
 Whatever is not plainly one goes to that parser unseen, byte for byte: handshakes,
 control frames, fragments, frames that have not come whole, and all that is wrong.
 """

@@ -124,7 +124,7 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     kind: Kind
     audience: Audience
     #: Made by whoever tracks the run, right after it.
-    job: Job = None  # type: ignore[assignment]
+    job: Job = None  # type: ignore[assignment]  # set right after
     params: bytes | None = None
     queued: bool = False
     accepted: bool = False

@@ -111,7 +111,7 @@ class LoadClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # it can write
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake who waits."""
