@@ -1,16 +1,14 @@
 """A burst of jobs: nothing is lost, memory is bounded, and others are answered."""
 
 import json
-import math
 import os
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
 
 import psutil
 import pytest
+from benchmarks.pinger import pinging
 from server_process import ServerProcess
 from websockets.sync.client import unix_connect
 
@@ -22,19 +20,6 @@ PING_P99_SECONDS = 0.1 * (1 if SOAK else 10)
 #: What the server may grow by: jobs in memory, and queues of clients that keep up.
 GROWTH_BYTES = 300 * 2**20
 FINAL = ("SUCCESS", "FAILED", "ABORTED")
-
-PINGER = """
-import json, sys, time
-from websockets.sync.client import unix_connect
-with unix_connect(sys.argv[1], "ws://localhost/api/current") as socket:
-    print("ready", flush=True)
-    while not sys.stdin.closed:
-        started = time.perf_counter()
-        socket.send('{"jsonrpc":"2.0","id":1,"method":"core.ping"}')
-        socket.recv()
-        print(time.perf_counter() - started, flush=True)
-        time.sleep(0.01)
-"""
 
 
 class Watcher(threading.Thread):
@@ -79,11 +64,6 @@ def send(socket: Any, method: str, *params: Any, number: int = 0) -> None:
     socket.send(json.dumps(request | {"params": list(params)}))
 
 
-def percentile(figures: list[float], share: float) -> float:
-    """Give the figure that *share* of all do not exceed."""
-    return sorted(figures)[math.ceil(share * len(figures)) - 1]
-
-
 @pytest.mark.timeout(600)
 def test_a_burst_reaches_every_subscriber(server_process: ServerProcess) -> None:
     """Every final event arrives once, memory is bounded, ping answers meanwhile."""
@@ -95,24 +75,15 @@ def test_a_burst_reaches_every_subscriber(server_process: ServerProcess) -> None
     for watcher in watchers:
         watcher.start()
     assert all(watcher.ready.wait(30) for watcher in watchers)
-    with subprocess.Popen(
-        [sys.executable, "-c", PINGER, path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as pinger:
-        assert pinger.stdout is not None
-        assert pinger.stdout.readline() == "ready\n"
+    with pinging(server_process.socket_path) as pings:
         ids = _submit(path)
         peak = _join(watchers, memory)
-        pinger.kill()
-        pings = [float(line) for line in pinger.stdout.read().splitlines()[:-1]]
     for watcher in watchers:
         assert watcher.final.keys() == ids
         assert watcher.added == ids
         assert set(watcher.final.values()) == {"SUCCESS"}
     assert peak - before < GROWTH_BYTES
-    assert percentile(pings, 0.99) < PING_P99_SECONDS
+    assert pings.percentile(0.99) < PING_P99_SECONDS * 1000
 
 
 def _submit(path: str) -> set[int]:

@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import anyio
 import anyio.to_thread
 import psutil
 import pytest
+from benchmarks.pinger import pinging
 from server_process import ServerProcess
 from wire_client import PING, PONG, WireClient, client_frame
 
@@ -23,19 +21,6 @@ JOBS, CLIENTS = (34_000, 50) if SOAK else (700, 20)
 PING_P99_SECONDS = 0.1 * (1 if SOAK else 10)
 #: What the server may grow by: parts that are read, and what is on its way.
 GROWTH_BYTES = 200 * 2**20
-
-PINGER = """
-import sys, time
-from websockets.sync.client import unix_connect
-with unix_connect(sys.argv[1], "ws://localhost/api/current") as socket:
-    print("ready", flush=True)
-    while not sys.stdin.closed:
-        started = time.perf_counter()
-        socket.send('{"jsonrpc":"2.0","id":1,"method":"core.ping"}')
-        socket.recv()
-        print(time.perf_counter() - started, flush=True)
-        time.sleep(0.01)
-"""
 
 
 async def run_jobs(path: Path) -> None:
@@ -104,14 +89,7 @@ async def test_crowd_comes_back(server_process: ServerProcess) -> None:
         Reader(await WireClient.open(server.socket_path)) for _ in range(CLIENTS)
     ]
     before = memory.memory_info().rss
-    with subprocess.Popen(  # noqa: ASYNC220 - it starts at once
-        [sys.executable, "-c", PINGER, str(server.socket_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as pinger:
-        assert pinger.stdout is not None
-        assert pinger.stdout.readline() == "ready\n"
+    with pinging(server.socket_path) as pings:
         peak, done = before, asyncio.Event()
 
         async def watch() -> None:
@@ -127,10 +105,8 @@ async def test_crowd_comes_back(server_process: ServerProcess) -> None:
                     since = {"epoch": answer["epoch"], "seq": 0}
                     reading.start_soon(reader.read, since)
             done.set()
-        pinger.kill()
-        pings = [float(line) for line in pinger.stdout.read().splitlines()[:-1]]
     for reader in readers:
         assert reader.answer["recovered"] is True
         assert reader.events == reader.last == answer["seq"] >= 3 * JOBS
     assert peak - before < GROWTH_BYTES
-    assert sorted(pings)[math.ceil(0.99 * len(pings)) - 1] < PING_P99_SECONDS
+    assert pings.percentile(0.99) < PING_P99_SECONDS * 1000
