@@ -11,6 +11,8 @@ from benchmarks.samples import Run, Series, alternate, sample
 from benchmarks.tables import Goal, Table, at_least, at_most
 
 JOBS = 20_000
+#: Smaller sizes; those are run again and again, until a round has enough jobs to tell.
+SMALLER, ENOUGH = (2_000, 200), 4_000
 #: Unfinished ones of a client that waits before it submits more.
 SOME = 500
 #: Rivals get fewer: what one of their jobs costs is the same, and they are slow.
@@ -41,6 +43,13 @@ async def run_jobs(client: LoadClient, count: int, in_flight: int) -> int:
     return count
 
 
+async def run_again(client: LoadClient, count: int, times: int) -> int:
+    """Submit so many jobs at once and wait for their end, so often."""
+    for _ in range(times):
+        await run_jobs(client, count, count)
+    return count * times
+
+
 async def run(bench: Bench) -> list[Table]:
     """Measure, and judge."""
     jobs, fewer = bench.sized(JOBS, 100), bench.sized(RIVAL_JOBS, 100)
@@ -51,6 +60,10 @@ async def run(bench: Bench) -> list[Table]:
         await client.call("core.subscribe", "core.get_jobs")
         pids = [pid_of(server)]
         runs[OURS] = partial(sample, pids, partial(run_jobs, client, jobs, jobs))
+        for size in SMALLER:
+            some = bench.sized(size, 10)
+            again = partial(run_again, client, some, bench.sized(ENOUGH // size))
+            runs[f"{OURS}, {some:,} at once"] = partial(sample, pids, again)
         paced = partial(run_jobs, client, max(jobs // 4, 1), SOME)
         runs[PACED] = partial(sample, pids, paced)
         for name, start in RIVALS.items() if bench.rivals else ():
@@ -59,8 +72,6 @@ async def run(bench: Bench) -> list[Table]:
             except Missing as exc:
                 notes.append(str(exc))
             else:
-                submit = partial(other.run, fewer)
-                runs[name] = partial(sample, other.pids, submit)
                 submit = partial(other.run, fewer)
                 runs[name] = partial(sample, other.pids, submit)
         found = await alternate(bench.rounds, runs)
@@ -72,11 +83,11 @@ async def run(bench: Bench) -> list[Table]:
     table = Table(
         4,
         "Jobs that do nothing",
-        f"{jobs:,} jobs a round ({fewer:,} for the rivals), all submitted at once, "
-        "from the call to SUCCESS on the disk, one subscriber. Ours waits for the "
-        "disk at each step, Huey and Celery's Redis never do. CPU of all processes on "
-        "the server's side; who submits to Huey writes into its database itself, so "
-        "that there is a line with both.",
+        f"{jobs:,} jobs a round ({fewer:,} for the rivals), all submitted at once "
+        "where no other number is said, from the call to SUCCESS on the disk, one "
+        "subscriber. Ours waits for the disk at each step, Huey and Celery's Redis "
+        "never do. CPU of all processes on the server's side; who submits to Huey "
+        "writes into its database itself, so that there is a line with both.",
         HEAD,
         [_line(name, one, found[OURS]) for name, one in (found | both).items()],
         _judge(found),
