@@ -1,12 +1,13 @@
 """Row 4: jobs that do nothing, submitted over the socket, to SUCCESS on the disk."""
 
 import contextlib
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.job_rivals import RIVALS, Missing
-from benchmarks.load import Frames, LoadClient, call_frame
-from benchmarks.running import Bench, our_server, pid_of
+from benchmarks.load import Address, Frames, LoadClient, call_frame
+from benchmarks.running import Bench, our_server, pid_of, rival
 from benchmarks.samples import Run, Series, alternate, sample
 from benchmarks.tables import Goal, Table, at_least, at_most
 
@@ -17,8 +18,19 @@ SMALLER, ENOUGH = (2_000, 200), 4_000
 SOME = 500
 #: Rivals get fewer: what one of their jobs costs is the same, and they are slow.
 RIVAL_JOBS = 2_000
-OURS, PACED = "middlewared", f"middlewared, {SOME} unfinished at a time"
-HEAD = ("server", "CPU µs a job", "spread", "ours / it", "jobs a second", "load busy")
+#: A floor, see `benchmarks.sketch`.
+SKETCH = "sketch: the same work and nothing around it"
+OURS, PACED = "middlewared", f", {SOME} unfinished at a time"
+BARE = f"{SKETCH}{PACED}"
+HEAD = (
+    "server",
+    "CPU µs a job",
+    "of it, main thread",
+    "spread",
+    "ours / it",
+    "jobs a second",
+    "load busy",
+)
 
 
 async def run_jobs(client: LoadClient, count: int, in_flight: int) -> int:
@@ -56,16 +68,17 @@ async def run(bench: Bench) -> list[Table]:
     notes, runs = list[str](), dict[str, Run]()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(our_server())
-        client = await LoadClient.open(server.socket_path)
-        await client.call("core.subscribe", "core.get_jobs")
         pids = [pid_of(server)]
+        client = await _subscribed(server.socket_path)
         runs[OURS] = partial(sample, pids, partial(run_jobs, client, jobs, jobs))
         for size in SMALLER:
             some = bench.sized(size, 10)
             again = partial(run_again, client, some, bench.sized(ENOUGH // size))
             runs[f"{OURS}, {some:,} at once"] = partial(sample, pids, again)
         paced = partial(run_jobs, client, max(jobs // 4, 1), SOME)
-        runs[PACED] = partial(sample, pids, paced)
+        runs[f"{OURS}{PACED}"] = partial(sample, pids, paced)
+        if bench.rivals:
+            runs |= await _sketched(stack, jobs)
         for name, start in RIVALS.items() if bench.rivals else ():
             try:
                 other = stack.enter_context(start())
@@ -87,19 +100,44 @@ async def run(bench: Bench) -> list[Table]:
         "where no other number is said, from the call to SUCCESS on the disk, one "
         "subscriber. Ours waits for the disk at each step, Huey and Celery's Redis "
         "never do. CPU of all processes on the server's side; who submits to Huey "
-        "writes into its database itself, so that there is a line with both.",
+        "writes into its database itself, so that there is a line with both. The "
+        "sketch (`tests/benchmarks/sketch.py`) has the same request, rows, indexes, "
+        "commits, events and tasks, and no locks, rights, limits, audit, replays, "
+        "secrets or errors.",
         HEAD,
-        [_line(name, one, found[OURS]) for name, one in (found | both).items()],
+        [
+            _line(name, one, found[f"{OURS}{PACED}" if name == BARE else OURS])
+            for name, one in (found | both).items()
+        ],
         _judge(found),
         notes,
     )
     return [table]
 
 
+async def _subscribed(address: Address) -> LoadClient:
+    client = await LoadClient.open(address)
+    await client.call("core.subscribe", "core.get_jobs")
+    return client
+
+
+async def _sketched(stack: contextlib.ExitStack, jobs: int) -> dict[str, Run]:
+    """Start the sketch; give what is to be run on it."""
+    folder = tempfile.TemporaryDirectory(prefix="middlewared-bench-")
+    sketch = stack.enter_context(rival("sketch", stack.enter_context(folder)))
+    client = await _subscribed(sketch.address)
+    works = {
+        SKETCH: partial(run_jobs, client, jobs, jobs),
+        BARE: partial(run_jobs, client, max(jobs // 4, 1), SOME),
+    }
+    return {name: partial(sample, sketch.pids, work) for name, work in works.items()}
+
+
 def _line(name: str, one: Series, ours: Series) -> Sequence[str]:
     return (
         name,
         f"{one.median:.1f}",
+        f"{one.in_main:.1f}" if name.startswith((OURS, SKETCH)) else "",
         one.spread,
         f"{ours.median / one.median:.3f}",
         f"{one.rate:,.0f}",

@@ -5,6 +5,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,12 +23,14 @@ class Sample(msgspec.Struct, frozen=True):
         cpu: CPU seconds of the server's processes.
         seconds: of the wall clock.
         load_cpu: CPU seconds of what loaded the server.
+        main_cpu: those of the main threads of the server's processes.
     """
 
     units: int
     cpu: float
     seconds: float
     load_cpu: float
+    main_cpu: float = 0.0
 
 
 class Series(msgspec.Struct):
@@ -44,6 +47,11 @@ class Series(msgspec.Struct):
     def median(self) -> float:
         """CPU microseconds of a unit."""
         return statistics.median(self.each)
+
+    @property
+    def in_main(self) -> float:
+        """CPU microseconds of a unit in the main thread, where a loop runs."""
+        return statistics.median(s.main_cpu / s.units * 1e6 for s in self.samples)
 
     @property
     def spread(self) -> str:
@@ -86,14 +94,22 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total
 
 
+def _main_seconds(pids: Iterable[int]) -> float:
+    """Give the CPU seconds of the main threads of processes so far (proc(5))."""
+    files = (Path(f"/proc/{pid}/task/{pid}/schedstat") for pid in pids)
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+
 async def sample(
     pids: Iterable[int], work: Callable[[], Coroutine[Any, Any, int]]
 ) -> Sample:
     """Do the work, which gives its units, and say what it cost."""
-    load, began, cpu = time.process_time(), time.perf_counter(), cpu_seconds(pids)
+    load, began = time.process_time(), time.perf_counter()
+    cpu, main = cpu_seconds(pids), _main_seconds(pids)
     units = await work()
-    cpu = cpu_seconds(pids) - cpu
-    return Sample(units, cpu, time.perf_counter() - began, time.process_time() - load)
+    cpu, main = cpu_seconds(pids) - cpu, _main_seconds(pids) - main
+    seconds, load = time.perf_counter() - began, time.process_time() - load
+    return Sample(units, cpu, seconds, load, main)
 
 
 async def alternate(rounds: int, runs: Mapping[str, Run]) -> dict[str, Series]:
