@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from middlewared_jobs.linecount import measure
 from middlewared_jobs.masking import Masker, MaskingPipe
 
 __all__ = [
@@ -244,9 +245,8 @@ def excerpt(path: Path) -> str:
     1 KiB, 16 KiB in all.
     """
     try:
+        count, size = measure(path)
         with path.open("rb") as file:
-            count, size = _measure(file)
-            file.seek(0)
             first = list(islice(_lines(file), EDGE_LINES))
             wanted = min(EDGE_LINES, count - len(first))
             file.seek(_start_of_last(file, size, wanted))
@@ -258,17 +258,6 @@ def excerpt(path: Path) -> str:
     hidden = count - len(first) - len(last)
     middle = [f"... {hidden} more lines ...\n"] if hidden else []
     return _fit([*first, *middle, *last])
-
-
-def _measure(file: BinaryIO) -> tuple[int, int]:
-    """Count the lines and the bytes of a file; a gigabyte takes parts of a second."""
-    lines = size = 0
-    end = b"\n"
-    while piece := file.read(_PIECE):
-        lines += piece.count(b"\n")
-        size += len(piece)
-        end = piece[-1:]
-    return lines + (end != b"\n"), size
 
 
 def _start_of_last(file: BinaryIO, size: int, lines: int) -> int:

@@ -22,6 +22,7 @@ from middlewared_jobs.joblog import (
     log_size,
     read_chunk,
 )
+from middlewared_jobs.linecount import measure
 
 KIB = 1024
 
@@ -117,7 +118,7 @@ def test_excerpt_is_made_from_both_ends(
         lines.pop()
     path = written(tmp_path_factory.mktemp("log") / "log", text)
     with mock.patch.object(joblog, "_PIECE", piece), path.open("rb") as file:
-        count, size = joblog._measure(file)
+        count, size = measure(path)
         assert (count, size) == (len(lines), len(text))
         for wanted in range(min(count, 12) + 1):
             file.seek(joblog._start_of_last(file, size, wanted))
