@@ -342,23 +342,23 @@ class Connection(asyncio.Protocol):
         A client that sends thousands of requests at once does not keep the loop from
         others; nothing more is read from it meanwhile.
         """
-        self._handling = False
+        self._handling, received = False, self._received
         until = time.perf_counter() + SLICE_SECONDS
-        while self._received:
-            event = self._received.popleft()
+        while received:
+            event = received.popleft()
             if isinstance(event, bytes):
                 self._receive_message(event)
             elif isinstance(event, Frame):
                 self._receive_frame(event)
             elif isinstance(event, Request):
                 self._handshake(event)
-            if time.perf_counter() > until and self._received:
+            if received and time.perf_counter() > until:
                 self._handling = True
                 self._loop.call_soon(self._handle_events)
                 break
         if self._handling != self._reading_paused:
             self._pause_reading(pause=self._handling)
-        if not self._handling:
+        if self._ws.writes and not self._handling:
             # After the answers to what came before a close or a broken frame.
             self._send_protocol_data()
 
@@ -472,7 +472,7 @@ class Connection(asyncio.Protocol):
             return
         if not control and self._mute:
             return
-        if not self._queue and not self._transport.get_write_buffer_size():
+        if not self._queue.size and not self._transport.get_write_buffer_size():
             self._waiting_since = self._loop.time()
         # Of pongs that have not left, the newest is enough (RFC 6455, 5.5.3). One tick
         # of the loop may bring megabytes of pings.
@@ -492,7 +492,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        while self._queue and not self._paused:
+        while self._queue.size and not self._paused:
             data = self._queue.take(WRITE_SIZE)
             self._written += len(data)
             self._traffic.sent += len(data)

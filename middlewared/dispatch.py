@@ -2,11 +2,7 @@
 
 import asyncio
 import errno
-import logging
-import traceback
-from collections.abc import Coroutine
 from functools import partial
-from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -15,7 +11,7 @@ import msgspec
 
 from middlewared import jsonrpc
 from middlewared.audit import Trail
-from middlewared.batch import Batch, join_answers
+from middlewared.batch import Answered, Batch, join_answers
 from middlewared.call import Call, InnerCall, Respond
 from middlewared.clock import Clock
 from middlewared.context import Context, Services
@@ -28,17 +24,17 @@ from middlewared.errors import (
     TooManyCalls,
 )
 from middlewared.figures import CallFigures
+from middlewared.immediate import Immediate
+from middlewared.jsonrpc import Requests
+from middlewared.outcomes import finish_later, report
 from middlewared.plugin import Executor, Method
 from middlewared.registry import Registry
-from middlewared.results import holds_secret
 from middlewared.session import ClientSession
 from middlewared.settings import Settings
 from middlewared.strangers import Strangers
 from middlewared.tasks import Tasks
 
 __all__ = ["Dispatcher"]
-
-logger = logging.getLogger(__name__)
 
 # Looking a member up in its enum takes 0.1 us.
 IMMEDIATE, ASYNC = Executor.IMMEDIATE, Executor.ASYNC
@@ -114,6 +110,7 @@ class Dispatcher:
         self._max_undispatched = settings.max_undispatched
         self.refused = dict.fromkeys(REFUSALS.values(), 0)
         self._max_answer = settings.send_queue_limit // 2
+        self._immediate = Immediate(self._registry, self._tasks, self._max_answer)
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
         """Handle one message of a connection; its answer goes through the session."""
@@ -150,17 +147,32 @@ class Dispatcher:
     def _receive_batch(
         self, session: ClientSession, raw: bytes, respond: Respond
     ) -> None:
+        requests = jsonrpc.read_requests(raw)
         try:
-            elements = jsonrpc.split_batch(raw)
+            elements = [] if requests else jsonrpc.split_batch(raw)
         except (ParseError, InvalidRequest) as exc:
             self._count_refused(exc)
             respond(jsonrpc.render_error(exc, b"", with_trace=False))
             return
         if session.undispatched + len(raw) > self._max_undispatched:
-            respond(self._refuse_batch(elements))
+            respond(self._refuse_batch(elements or jsonrpc.split_batch(raw)))
             return
-        start = partial(self._receive_one, batched=True)
-        Batch(session, elements, start, respond, self._max_calls).advance()
+        batch = Batch(session, self, respond, self._max_calls)
+        batch.begin(raw, requests)
+
+    def start(self, session: ClientSession, element: bytes, respond: Respond) -> bool:
+        """Start an element of a batch, and tell whether it is or will be answered."""
+        return self._receive_one(session, element, respond, batched=True)
+
+    def start_together(
+        self, session: ClientSession, requests: Requests, answered: Answered
+    ) -> int:
+        """Run elements of a batch from the first on that can be answered at once.
+
+        Returns:
+            How many; all of them are or will be answered.
+        """
+        return self._immediate.run_together(session, requests, answered)
 
     def _refuse_batch(self, elements: list[msgspec.Raw]) -> bytes:
         exc = TooManyCalls(
@@ -286,7 +298,7 @@ class Dispatcher:
     def _run(self, call: Call) -> None:
         executor = call.method.executor
         if executor is IMMEDIATE:
-            self._step(call)
+            self._immediate.run(call)
         elif executor is DEFERRED:
             self._defer(call)
         else:
@@ -298,35 +310,15 @@ class Dispatcher:
                 loop = asyncio.get_running_loop()
                 call.on_cancel(partial(loop.call_soon, task.cancel))
 
-    def _step(self, call: Call) -> None:
-        """Run an immediate handler to its end without a task."""
-        method = call.method
-        coroutine = method.params.call(method.handler, call.context, call.values)
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            if isinstance(stop.value, CoroutineType):
-                work = self._finish_later(call, stop.value)
-                self._tasks.start(work, name=f"call {method.name}")
-            else:
-                call.finish(stop.value)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-            self._report(call, exc)
-        else:
-            coroutine.close()
-            self._report(
-                call, RuntimeError(f"{method.name} is immediate but suspended")
-            )
-
     def _defer(self, call: Call) -> None:
         runner = self._registry.runner
         if runner is None:
-            self._report(call, CallError("No job manager is running", errno.EBUSY))
+            report(call, CallError("No job manager is running", errno.EBUSY))
             return
         try:
             runner.accept(call)
         except Exception as exc:  # noqa: BLE001 - a border: the caller is told
-            self._report(call, exc)
+            report(call, exc)
 
     async def _await(self, call: Call) -> None:
         """Run a handler in this task, or in a thread, and answer."""
@@ -337,29 +329,10 @@ class Dispatcher:
                 work = anyio.to_thread.run_sync(run, limiter=self._threads)
             else:
                 work = run()
-            await self._finish_later(call, work)
+            await finish_later(call, work)
         finally:
             if call.session is not None:
                 call.session.release()
-
-    async def _finish_later(self, call: Call, work: Coroutine[Any, Any, Any]) -> None:
-        """Await what a handler does, and answer."""
-        try:
-            value = await work
-        except asyncio.CancelledError:
-            if not call.cancelled:
-                call.fail(CallError("The server stops", errno.EBUSY))
-                raise
-            call.fail(CallError("The client gave the call up", errno.ECANCELED))
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-            self._report(call, exc)
-        else:
-            call.finish(value)
-
-    def _report(self, call: Call, exc: BaseException) -> None:
-        if not isinstance(exc, RpcError):
-            _log_failure(call.method, exc)
-        call.fail(exc)
 
     async def call(self, context: Context, method: str, *params: Any) -> Any:
         """Call a method inside the server, with the rights of *context*.
@@ -386,12 +359,3 @@ class Dispatcher:
             call.audit(self._trail)
         self._run(call)
         return await outcome
-
-
-def _log_failure(method: Method, exc: BaseException) -> None:
-    """Log a mistake with its traceback; without a text that may quote secrets."""
-    if any(map(holds_secret, method.params.types)):
-        lines = "".join(traceback.format_tb(exc.__traceback__))
-        logger.error("%s failed: %s\n%s", method.name, type(exc).__name__, lines)
-    else:
-        logger.error("%s failed", method.name, exc_info=exc)

@@ -32,19 +32,25 @@ from middlewared.errors import (
 __all__ = [
     "NO_ID",
     "Description",
+    "Requests",
     "Target",
     "describe",
     "read_cancelled",
     "read_id",
     "read_plain",
+    "read_requests",
     "render_error",
     "render_result",
+    "render_results",
     "split_batch",
 ]
 
 #: The id of a notification: there is none.
 NO_ID = b""
 NULL_ID = b"null"
+FIRST_RESPONSE = b'{"jsonrpc":"2.0","result":'
+RESPONSE_ID = b',"id":'
+NEXT_RESPONSE = b"}," + FIRST_RESPONSE
 _ID_STARTS = b'"-0123456789n'
 _PARAMS_STARTS = b"[{"
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +63,34 @@ class _Request(msgspec.Struct, gc=False):
     method: str
     params: msgspec.Raw = msgspec.Raw()
     id: msgspec.Raw = msgspec.Raw()
+
+
+class _Bare(msgspec.Struct, gc=False):
+    """A request without params."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
+    params: tuple[()] = ()
+    id: msgspec.Raw = msgspec.Raw()
+
+
+class Requests(msgspec.Struct, gc=False):
+    """Plainly well-formed requests of one batch, none of them a notification.
+
+    Attributes:
+        methods: the method of each.
+        numbers: the id of each, byte for byte.
+        params: the params of each, byte for byte; None when no request has any.
+    """
+
+    methods: list[str]
+    numbers: list[msgspec.Raw]
+    params: list[msgspec.Raw] | None
+
+    def after(self, count: int) -> "Requests":
+        """Give all but the first so many."""
+        params = None if self.params is None else self.params[count:]
+        return Requests(self.methods[count:], self.numbers[count:], params)
 
 
 class _Id(msgspec.Struct):
@@ -74,6 +108,9 @@ _request = msgspec.json.Decoder(_Request).decode
 _id = msgspec.json.Decoder(_Id).decode
 _cancel = msgspec.json.Decoder(_Cancel).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_bare_requests = msgspec.json.Decoder(list[_Bare]).decode
+_requests = msgspec.json.Decoder(list[_Request]).decode
+_ids = msgspec.json.Decoder(list[str | int | float | None]).decode
 
 
 def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
@@ -84,7 +121,7 @@ def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
     Returns:
         The method; params and id byte for byte, empty when they are missing.
     """
-    if b'"$' in raw:
+    if _may_be_extended(raw):
         return None
     try:
         request = _request(raw)
@@ -96,6 +133,11 @@ def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
     except (ValueError, RecursionError):
         return None
     return request.method, params, number
+
+
+def _may_be_extended(raw: bytes) -> bool:
+    # One byte is found ten times as fast as two, and most often there is none.
+    return b"$" in raw and b'"$' in raw
 
 
 def _is_plain_id(raw: bytes) -> bool:
@@ -152,6 +194,29 @@ def split_batch(raw: bytes) -> list[msgspec.Raw]:
     if not elements:
         raise InvalidRequest
     return elements
+
+
+def read_requests(raw: bytes) -> Requests | None:
+    """Take a batch apart whose elements all are what `read_plain` takes, with ids.
+
+    Whoever binds the params looks whether they are an array or an object.
+    """
+    if _may_be_extended(raw):
+        return None
+    params: list[msgspec.Raw] | None = None
+    try:
+        try:
+            found: list[Any] = _bare_requests(raw)
+        except msgspec.ValidationError:
+            found = _requests(raw)
+            params = [request.params for request in found]
+        numbers = [request.id for request in found]
+        known = _ids(b"".join((b"[", b",".join(numbers), b"]")))
+    except (ValueError, RecursionError):
+        return None
+    if not found or len(known) != len(numbers):
+        return None
+    return Requests([request.method for request in found], numbers, params)
 
 
 class Target(Protocol):
@@ -319,7 +384,17 @@ class _Error(msgspec.Struct, omit_defaults=True):
 
 def render_result(result: bytes, number: bytes) -> bytes:
     """Write a response with an encoded result (JSON-RPC 2.0, section 5)."""
-    return b"".join((b'{"jsonrpc":"2.0","result":', result, b',"id":', number, b"}"))
+    return b"".join((FIRST_RESPONSE, result, RESPONSE_ID, number, b"}"))
+
+
+def render_results(results: list[bytes], numbers: list[msgspec.Raw]) -> bytes:
+    """Write responses with encoded results, a comma between each two of them."""
+    parts: list[bytes | msgspec.Raw] = [NEXT_RESPONSE, b"", RESPONSE_ID, b""]
+    parts *= len(results)
+    parts[0] = FIRST_RESPONSE
+    parts[1::4], parts[3::4] = results, numbers
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 def render_error(exc: BaseException, number: bytes, *, with_trace: bool) -> bytes:

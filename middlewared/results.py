@@ -177,6 +177,14 @@ class Results:
         if self._pass and not _search(kind, set(), _is_special_but_float):
             self._finite = _finite_check(kind, ())
 
+    @property
+    def direct(self) -> Callable[[Any], bytes]:
+        """What encodes results that keep their annotation as `encode` does.
+
+        For those that do not, it may raise anything; then `encode` has the last word.
+        """
+        return self.encode if self._pass else _encode
+
     def encode(self, value: Any, *, clear: bool = True) -> bytes:
         """Encode a result.
 

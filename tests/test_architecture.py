@@ -42,7 +42,11 @@ TOGETHER = {
         "middlewared_core._backup",
     ),
     "acceptance/test_startup.py": ("middlewared.cli.serve",),
-    "unit/test_dispatch.py": ("middlewared.batch", "middlewared.call"),
+    "unit/test_dispatch.py": (
+        "middlewared.batch",
+        "middlewared.call",
+        "middlewared.outcomes",
+    ),
     "unit/test_cli_accounts.py": (
         "middlewared.cli.administration",
         "middlewared.cli.audit",

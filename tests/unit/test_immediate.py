@@ -1,0 +1,398 @@
+"""Immediate handlers, one by one and many together: both ways give the same."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from unit.test_dispatch import Outlet
+
+from middlewared import CallError, Context, Credentials, Origin, Plugin
+from middlewared.access import SYSTEM
+from middlewared.batch import BATCH_SLICE, Answered
+from middlewared.dispatch import Dispatcher
+from middlewared.jsonrpc import Requests
+from middlewared.registry import Registry
+from middlewared.results import later
+from middlewared.session import ClientSession
+from middlewared.testing import RunningServer, running_server
+
+EXAMPLES = 2000 if os.environ.get("SOAK") else 120
+LIMIT = 2**20
+
+near = Plugin("near")
+#: What handlers did, in order.
+seen: list[Any] = []
+
+
+class Odd(msgspec.Struct):
+    """Holds a number that JSON may not have."""
+
+    size: float
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def echo(ctx: Context, value: Any = None) -> Any:
+    """Return *value*."""
+    seen.append(("echo", value, ctx.credentials))
+    return value
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def needs(ctx: Context, count: int, name: str = "x") -> str:
+    """Ask for a param."""
+    seen.append(("needs", count, name))
+    return name * count
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def number(ctx: Context, size: float = 0.5) -> Odd:
+    """Return a number, for which JSON has no form when it is large."""
+    return Odd(size * 1e308)
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def lies(ctx: Context) -> int:
+    """Return something else than it says."""
+    return {1, 2}  # type: ignore[return-value]  # on purpose
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def broken(ctx: Context) -> str:
+    """Return what cannot be encoded."""
+    return object()  # type: ignore[return-value]  # on purpose
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def nothing(ctx: Context) -> int:
+    """Return what stands for nothing elsewhere."""
+    return msgspec.UNSET  # type: ignore[return-value]  # on purpose
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def fails(ctx: Context, how: str = "call") -> None:
+    """Raise something."""
+    if how == "exit":
+        raise SystemExit(3)
+    raise CallError("no", 5) if how == "call" else LookupError(how)
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def suspends(ctx: Context) -> None:
+    """Do what it may not do."""
+    await anyio.lowlevel.checkpoint()
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def puts_off(ctx: Context, value: str = "late") -> str:
+    """Answer later."""
+
+    async def work() -> str:
+        await anyio.lowlevel.checkpoint()
+        return value
+
+    return later(work())
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def large(ctx: Context, size: int = LIMIT // 2 + 1) -> str:
+    """Return more than may be sent."""
+    return "x" * size
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def leave(ctx: Context, often: int = 1) -> bool:
+    """Log out."""
+    assert ctx.session is not None
+    seen.append(("leave", ctx.credentials))
+    ctx.session.login(None)
+    return True
+
+
+@near.method(authenticated=True, immediate=True)
+async def writes(ctx: Context, value: int = 0) -> int:
+    """Change something: it is audited."""
+    seen.append(("writes", value))
+    return value
+
+
+@near.method(roles=["SOME"], read_only=True, immediate=True)
+async def guarded(ctx: Context) -> str:
+    """Ask for a role."""
+    return "in"
+
+
+@near.method(immediate=True)
+async def admins(ctx: Context) -> str:
+    """Ask for everything."""
+    return "in"
+
+
+@near.method(authenticated=True, read_only=True)
+async def soon(ctx: Context, value: int = 0) -> int:
+    """Return *value* after a while."""
+    seen.append(("soon", value))
+    await anyio.lowlevel.checkpoint()
+    return value
+
+
+class OneByOne(Dispatcher):
+    """Takes each element of a batch by itself."""
+
+    def start_together(
+        self, session: ClientSession, requests: Requests, answered: Answered
+    ) -> int:
+        return 0
+
+
+class Counting(Dispatcher):
+    """Says how many elements were run together."""
+
+    together = 0
+
+    def start_together(
+        self, session: ClientSession, requests: Requests, answered: Answered
+    ) -> int:
+        done = super().start_together(session, requests, answered)
+        self.together += done
+        return done
+
+
+@dataclass
+class Found:
+    """What came of a message, and what is left of it."""
+
+    answers: list[Any]
+    done: list[Any]
+    figures: dict[str, tuple[int, dict[str, int]]]
+    refused: dict[str, int]
+    credentials: Credentials | None
+    left: tuple[int, int, int]
+
+
+def figures_of(registry: Registry) -> dict[str, tuple[int, dict[str, int]]]:
+    return {name: (one.ok, dict(one.failed)) for name, one in registry.figures.items()}
+
+
+async def take(
+    running: RunningServer, dispatcher: Dispatcher, raw: bytes, roles: frozenset[str]
+) -> Found:
+    """Have a dispatcher handle a message of a new session."""
+    services = running.app.services
+    registry = services.get(Registry)
+    for one in registry.figures.values():
+        one.ok, one.failed = 0, {}
+    dispatcher.refused = dict.fromkeys(dispatcher.refused, 0)
+    seen.clear()
+    outlet = Outlet()
+    session = ClientSession(services, outlet, Origin())
+    if roles:
+        session.login(
+            Credentials(
+                type="LOGIN_PASSWORD",
+                account_id=None,
+                username="x",
+                roles=roles - {"LOGIN"},
+                login_id="x",
+                login_at=0,
+            )
+        )
+    dispatcher.receive(session, raw)
+    with anyio.fail_after(20):
+        while session.calls or session.waiting:
+            await anyio.lowlevel.checkpoint()
+    # What is put off takes a few ticks; what is never answered must not come, either.
+    for _ in range(12):
+        await anyio.lowlevel.checkpoint()
+    left = (session.calls, session.undispatched, len(session.waiting))
+    return Found(
+        [without_traces(answer) for answer in outlet.answers],
+        list(seen),
+        figures_of(registry),
+        dispatcher.refused,
+        session.credentials,
+        left,
+    )
+
+
+def without_traces(answer: Any) -> Any:
+    """Leave the text of tracebacks out: it names the lines that called the handler."""
+    for one in answer if isinstance(answer, list) else [answer]:
+        trace = (one.get("error", {}).get("data") or {}).get("trace")
+        if trace:
+            trace["formatted"] = trace["formatted"].splitlines()[-1:]
+    return answer
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[RunningServer]:
+    async with running_server(near, max_calls=4, send_queue_limit=LIMIT) as server:
+        yield server
+
+
+NAMES = [
+    *(
+        f"near.{name}"
+        for name in (
+            "echo",
+            "needs",
+            "number",
+            "lies",
+            "broken",
+            "nothing",
+            "fails",
+            "suspends",
+            "puts_off",
+            "large",
+            "leave",
+            "writes",
+            "guarded",
+            "admins",
+            "soon",
+        )
+    ),
+    "core.ping",
+]
+PARAMS = [
+    *("[]", "{}", "[ ]", "null", "5", "[1]", "[2,3]", '["a"]', '{"value":1}'),
+    *('{"count":2}', '{"count":2,"name":"é"}', '{"nope":1}', "[2]", "[1e308]"),
+    *('{"value":{"$date":1}}', '["exit"]', '["else"]', '{"how":"else"}', "[[1,{}]]"),
+    *('{"size":600000}', "[NaN]", "[1,2,3]"),
+]
+IDS = [
+    *("1", "1", "2", "0", "-0", "1.0", "1e2", "1e400", '"a"', '"\\u0061"', "null"),
+    *("true", "[1]", "{}", "9" * 30, "9" * 400, '"é"', "-1.5"),
+]
+ODD = [
+    *("1", '"x"', "[]", "{}", "null", '{"jsonrpc":"2.0","result":1,"id":1}'),
+    *('{"jsonrpc":"2.0","method":1,"id":1}', '{"method":"core.ping","id":1}'),
+    *('{"jsonrpc":"1.0","method":"core.ping","id":1}',),
+    *('{"jsonrpc":"2.0","method":"","id":7}', '{"jsonrpc":"2.0","id":8}'),
+    *('{"jsonrpc":"2.0","method":"core.ping","id":1,"extra":[1]}',),
+    *('{"jsonrpc":"2.0","method":"core.ping","id":1,"id":2}',),
+    *('{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}',),
+    *('{"jsonrpc":"2.0","method":"nowhere.at_all","id":[]}',),
+    *('{"jsonrpc":"2.0","method":"nowhere.at_all","id":3}',),
+]
+
+method = st.sampled_from(NAMES) | st.sampled_from(["core.ping", "near.echo"])
+
+
+@st.composite
+def element(draw: st.DrawFn, *, plain: bool) -> str:
+    """Draw a request, or something close to one unless it shall be plain."""
+    if not plain and draw(st.integers(0, 9)) == 0:
+        return draw(st.sampled_from(ODD))
+    members = ['"jsonrpc":"2.0"', f'"method":"{draw(method)}"']
+    if draw(st.booleans()):
+        members.append(f'"params":{draw(st.sampled_from(PARAMS))}')
+    if plain or draw(st.integers(0, 9)):
+        members.append(f'"id":{draw(st.sampled_from(IDS[:7] if plain else IDS))}')
+    return "{" + ",".join(draw(st.permutations(members))) + "}"
+
+
+def repeated(elements: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    """Draw lists in which the same stands several times in a row."""
+    run = st.tuples(elements, st.integers(1, 4))
+    return st.lists(run, max_size=6).map(
+        lambda runs: [one for one, times in runs for _ in range(times)]
+    )
+
+
+batches = repeated(element(plain=True)) | repeated(element(plain=False))
+roles = st.sampled_from(
+    [
+        *(frozenset[str](), frozenset({"LOGIN"}), frozenset({"SOME"})),
+        *(frozenset({"READONLY_ADMIN"}), frozenset({"FULL_ADMIN"})),
+    ]
+)
+
+
+@pytest.mark.timeout(600)
+@given(elements=batches, roles=roles)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_batch_is_answered_as_its_elements_would_be(
+    running: RunningServer, elements: list[str], roles: frozenset[str]
+) -> None:
+    """Answers, their order, what handlers see, figures, rights, limits: the same."""
+    raw = f"[{','.join(elements)}]".encode()
+    services = running.app.services
+    together = await take(running, Dispatcher(services), raw, roles)
+    one_by_one = await take(running, OneByOne(services), raw, roles)
+    assert together == one_by_one, raw
+    assert together.left == (0, 0, 0)
+
+
+PING = b'{"jsonrpc":"2.0","id":%d,"method":"core.ping"}'
+ECHO = b'{"jsonrpc":"2.0","id":%d,"method":"near.echo","params":[%d]}'
+SOON = b'{"jsonrpc":"2.0","id":%d,"method":"near.soon"}'
+
+
+def batch_of(*elements: bytes) -> bytes:
+    numbered = [one.replace(b"%d", b"%d" % n) for n, one in enumerate(elements)]
+    return b"[" + b",".join(numbered) + b"]"
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ([PING], 1),
+        ([PING] * 20, 20),
+        ([PING, ECHO] * 10, 20),
+        ([PING, PING, SOON, ECHO], 2),
+        ([SOON, PING], 0),
+        ([PING] * BATCH_SLICE, BATCH_SLICE),
+        ([ECHO] * (BATCH_SLICE * 3 + 1), BATCH_SLICE * 3 + 1),
+        ([PING, SOON] * BATCH_SLICE, 1),
+    ],
+)
+async def test_plain_calls_are_run_together(
+    running: RunningServer, elements: list[bytes], expected: int
+) -> None:
+    """Else the property would hold for want of anything to compare."""
+    dispatcher = Counting(running.app.services)
+    found = await take(running, dispatcher, batch_of(*elements), frozenset({"SOME"}))
+    assert dispatcher.together == expected
+    (answers,) = found.answers
+    assert sorted(one["id"] for one in answers) == list(range(len(elements)))
+
+
+async def test_long_batch_gives_way_after_each_slice(running: RunningServer) -> None:
+    """However cheap its elements are."""
+    dispatcher, outlet = Dispatcher(running.app.services), Outlet()
+    session = ClientSession(running.app.services, outlet, Origin())
+    session.login(SYSTEM)
+    seen.clear()
+    dispatcher.receive(session, batch_of(*[ECHO] * (BATCH_SLICE * 2 + 5)))
+    assert len(seen) == BATCH_SLICE
+    assert session.undispatched > 0
+    await anyio.lowlevel.checkpoint()
+    assert len(seen) == BATCH_SLICE * 2
+    await anyio.lowlevel.checkpoint()
+    assert (len(seen), session.undispatched) == (BATCH_SLICE * 2 + 5, 0)
+    assert len(outlet.answers) == 1
+
+
+async def test_rights_end_where_a_handler_ends_them(running: RunningServer) -> None:
+    """The rest of the batch is a stranger's."""
+    leave = PING.replace(b"core.ping", b"near.leave")
+    found = await take(
+        running,
+        Dispatcher(running.app.services),
+        batch_of(ECHO, leave, ECHO, PING),
+        frozenset({"FULL_ADMIN"}),
+    )
+    (answers,) = found.answers
+    assert [one.get("result") for one in answers] == [0, True, None, "pong"]
+    assert answers[2]["error"]["data"]["error"] == 207
+    assert found.credentials is None
