@@ -82,13 +82,15 @@ def pid_of(server: ServerProcess) -> int:
     return server.process.pid
 
 
-async def log_in(server: ServerProcess, count: int) -> list[LoadClient]:
+async def log_in(
+    server: ServerProcess, count: int, username: str = "admin"
+) -> list[LoadClient]:
     """Connect so many clients by TCP: one with the password, the others with tokens."""
     address = ("127.0.0.1", server.port)
     first = await LoadClient.open(address)
     proof = {
         "mechanism": "PASSWORD_PLAIN",
-        "username": "admin",
+        "username": username,
         "password": ADMIN_PASSWORD,
     }
     await _prove(first, proof)

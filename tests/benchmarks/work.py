@@ -6,6 +6,7 @@ import msgspec
 
 __all__ = [
     "COLLECTION",
+    "OWNED",
     "PARAMS",
     "PING",
     "TYPED",
@@ -22,6 +23,8 @@ TYPED = "bench.typed"
 ITEMS = 20
 #: What the events of row 3 are of.
 COLLECTION = "bench.things"
+#: The same for subscribers that see what their account owns.
+OWNED = "bench.owned"
 
 
 class Typed(msgspec.Struct):

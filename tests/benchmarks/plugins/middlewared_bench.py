@@ -6,7 +6,8 @@ import time
 
 import anyio
 import anyio.lowlevel
-from benchmarks.work import COLLECTION, Report, make_report, make_thing
+import msgspec
+from benchmarks.work import COLLECTION, OWNED, Report, make_report, make_thing
 
 from middlewared import Audience, Context, Event, Plugin
 from middlewared_jobs import Job, job
@@ -37,18 +38,37 @@ async def typed(
     return make_report(pool, owner, count)
 
 
+class Thing(msgspec.Struct):
+    """An item of row 3.
+
+    Attributes:
+        id: its number.
+        version: rises.
+        lines: so that it has 1 kB.
+    """
+
+    id: int
+    version: int
+    lines: list[str]
+
+
+plugin.collection(OWNED, Thing, doc="Things of accounts.", authenticated=True)
+
+
 @plugin.method(read_only=True)
-async def publish(ctx: Context, ticks: int, items: int) -> None:
+async def publish(
+    ctx: Context,
+    ticks: int,
+    items: int,
+    name: str = COLLECTION,
+    owner: int | None = None,
+) -> None:
     """Publish a change of so many items in each of so many ticks of the loop."""
-    audience = Audience(None, frozenset())
+    audience = Audience(owner, frozenset())
     for tick in range(ticks):
         for number in range(items):
             event = Event(
-                COLLECTION,
-                "changed",
-                number,
-                make_thing(number, tick),
-                audience=audience,
+                name, "changed", number, make_thing(number, tick), audience=audience
             )
             ctx.events.publish(event)
         await anyio.lowlevel.checkpoint()
