@@ -1,10 +1,11 @@
 """The least that a durable job costs in Python: ``sketch FOLDER`` serves it.
 
 What row 4 promises demands this work, whoever does it: a request is decoded, a row of
-as many columns goes into the same tables with the same indexes, commits wait for the
-disk and are shared by what came meanwhile, the answer and the events come after the
-commit, the body runs in a task, its end is written, and three events are kept. That is
-all there is: no locks, rights, limits, queues, secrets, audit, replays, aborts, errors.
+as many columns, which says RUNNING as that of ours does when nothing holds it back,
+goes into the same tables with the same indexes, commits wait for the disk and are
+shared by what came meanwhile, the answer and the events come after the commit, the body
+runs in a task, its end is written, and three events are kept. That is all there is: no
+locks, rights, limits, queues, secrets, audit, replays, aborts, errors.
 
 Nothing is done twice, and everything in the cheapest way known: the WebSocket is C, a
 job is one struct that is changed in place, frames are put together from bytes, rows go
