@@ -172,7 +172,7 @@ class Dispatcher:
         Returns:
             How many; all of them are or will be answered.
         """
-        return self._immediate.run_together(session, requests, answered)
+        return self._immediate.answer_together(session, requests, answered)
 
     def _refuse_batch(self, elements: list[msgspec.Raw]) -> bytes:
         exc = TooManyCalls(
@@ -196,6 +196,8 @@ class Dispatcher:
         plain = jsonrpc.read_plain(raw)
         if plain is not None:
             name, params, number = plain
+            if self._immediate.answer(session, name, params, number, respond):
+                return bool(number)
             method = self._registry.methods.get(name)
             if method is not None:
                 values = self._bind(session, method, params)

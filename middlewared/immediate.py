@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from middlewared import jsonrpc
 from middlewared.batch import Answered
-from middlewared.call import Call
+from middlewared.call import Call, Respond
 from middlewared.context import Context
 from middlewared.figures import CallFigures
 from middlewared.jsonrpc import Requests
@@ -21,12 +21,12 @@ from middlewared.tasks import Tasks
 
 __all__ = ["Immediate"]
 
-#: In place of what a handler returns that has not.
-RUNNING = object()
+#: In place of a value where there is none.
+NOTHING = object()
 
 
 class _Plain(msgspec.Struct, frozen=True):
-    """A method of which nothing but rights and params keeps a call from being run.
+    """A method of which only rights and params keep a call from being answered.
 
     Attributes:
         method: it is immediate, and not audited.
@@ -40,16 +40,16 @@ class _Plain(msgspec.Struct, frozen=True):
     figures: CallFigures
     bare: bool
 
+    @classmethod
+    def of(cls, method: Method, figures: CallFigures) -> "_Plain":
+        """Look at a method once."""
+        bare = method.params.decode(b"") is not None
+        return cls(method, method.results.direct, figures, bare)
 
-class _Broken(NamedTuple):
-    """What ended a run of handlers too early.
 
-    Attributes:
-        value: what the handler returned, `RUNNING` when it raised.
-        error: what was raised, by it or by the encoder.
-    """
+class _Raised(msgspec.Struct):
+    """What a handler raised, in place of what it returns."""
 
-    value: Any
     error: BaseException
 
 
@@ -66,12 +66,7 @@ class Immediate:
         self._tasks = tasks
         self._max_answer = max_answer
         self._plain = {
-            name: _Plain(
-                method,
-                method.results.direct,
-                registry.figures[name],
-                method.params.decode(b"") is not None,
-            )
+            name: _Plain.of(method, registry.figures[name])
             for name, method in registry.methods.items()
             if method.executor is Executor.IMMEDIATE and method.access.read_only
         }
@@ -79,27 +74,61 @@ class Immediate:
     def run(self, call: Call) -> None:
         """Run a handler and answer; a result that is put off is awaited in a task."""
         method = call.method
-        coroutine = method.params.call(method.handler, call.context, call.values)
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            if isinstance(stop.value, CoroutineType):
-                self._put_off(call, stop.value)
-            else:
-                call.finish(stop.value)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-            report(call, exc)
+        handler = method.params.call(method.handler, call.context, call.values)
+        self._end(call, _step(handler, method))
+
+    def _end(self, call: Call, value: Any) -> None:
+        if type(value) is _Raised:
+            report(call, value.error)
+        elif isinstance(value, CoroutineType):
+            work = finish_later(call, value)
+            self._tasks.start(work, name=f"call {call.method.name}")
         else:
-            coroutine.close()
-            report(call, _suspended(method))
+            call.finish(value)
 
-    def _put_off(self, call: Call, work: Coroutine[Any, Any, Any]) -> None:
-        self._tasks.start(finish_later(call, work), name=f"call {call.method.name}")
+    def answer(
+        self,
+        session: ClientSession,
+        name: str,
+        params: bytes,
+        number: bytes,
+        respond: Respond,
+    ) -> bool:
+        """Run the handler of one request and answer, if it asks for nothing more.
 
-    def run_together(
+        What would be more is said at `answer_together`. Text is as `read_plain` has it.
+
+        Returns:
+            Whether it was run: it is counted, and is or will be answered unless it is
+            a notification.
+        """
+        plain, who = self._plain.get(name), session.credentials
+        if plain is None or who is None or not plain.method.access.allows(who):
+            return False
+        method, context = plain.method, session.context
+        values = method.params.decode(params)
+        if values is None:
+            return False
+        value = _step(method.params.call(method.handler, context, values), method)
+        result = None
+        if type(value) is not _Raised:
+            try:
+                result = plain.encode(value)
+            except Exception:  # noqa: BLE001 - the call below meets it again
+                result = None
+        if result is None or len(result) > self._max_answer:
+            call = self._call(session, context, plain, number, respond)
+            self._end(call, value)
+            return True
+        plain.figures.ok += 1
+        if number:
+            respond(jsonrpc.render_result(result, number))
+        return True
+
+    def answer_together(
         self, session: ClientSession, requests: Requests, answered: Answered
     ) -> int:
-        """Run handlers from the first request on, up to one that asks for more.
+        """Run the handlers of requests from the first on, up to one that asks for more.
 
         That is a method that is not immediate, not there, not allowed or audited,
         params that do not fit, and whatever a session asks for that is not logged in.
@@ -109,18 +138,17 @@ class Immediate:
         """
         place, count = 0, len(requests.methods)
         while place < count:
-            plain = self._plain.get(requests.methods[place])
-            who = session.credentials
+            plain, who = self._plain.get(requests.methods[place]), session.credentials
             if plain is None or who is None or not plain.method.access.allows(who):
                 break
             rest = requests.after(place) if place else requests
-            done = self._run_alike(session, plain, rest, answered)
+            done = self._answer_alike(session, plain, rest, answered)
             if not done:
                 break
             place += done
         return place
 
-    def _run_alike(
+    def _answer_alike(
         self, session: ClientSession, plain: _Plain, rest: Requests, answered: Answered
     ) -> int:
         """Run one method as often as it is asked for in a row.
@@ -137,14 +165,7 @@ class Immediate:
             run = _run_bare(session, plain, rest.methods, results.append)
         else:
             return 0
-        broken: _Broken | None = None
-        try:
-            run.send(None)
-        except StopIteration as stop:
-            broken = stop.value
-        else:
-            run.close()
-            broken = _Broken(RUNNING, _suspended(plain.method))
+        last = _step(run, plain.method)
         done = len(results)
         if done:
             numbers = rest.numbers[:done]
@@ -154,11 +175,12 @@ class Immediate:
                 answered(text, done)
             else:
                 for result, number in zip(results, numbers, strict=True):
-                    call = self._call(session, context, plain, number, answered)
+                    call = self._call(session, context, plain, bytes(number), answered)
                     call.finish_encoded(result)
-        if broken is not None:
+        if last is not NOTHING:
             number = rest.numbers[done]
-            self._end(self._call(session, context, plain, number, answered), broken)
+            call = self._call(session, context, plain, bytes(number), answered)
+            self._end(call, last)
             done += 1
         return done
 
@@ -167,36 +189,38 @@ class Immediate:
         session: ClientSession,
         context: Context,
         plain: _Plain,
-        number: Raw,
-        answered: Answered,
+        number: bytes,
+        respond: Respond,
     ) -> Call:
-        values: list[Any] = []  # the handler has run
+        """Make the call of a handler that has run, which has no use for its values."""
         return Call(
             plain.method,
-            values,
-            bytes(number),
+            [],
+            number,
             context,
             session,
-            answered,
+            respond if number else None,
             self._max_answer,
             plain.figures,
         )
 
-    def _end(self, call: Call, broken: _Broken) -> None:
-        if broken.value is RUNNING:
-            report(call, broken.error)
-        elif isinstance(broken.value, CoroutineType):
-            self._put_off(call, broken.value)
-        else:
-            call.finish(broken.value)
 
-
-def _suspended(method: Method) -> RuntimeError:
-    return RuntimeError(f"{method.name} is immediate but suspended")
+def _step(handler: Coroutine[Any, Any, Any], method: Method) -> Any:
+    """Run a handler to its end; give what it returns, or `_Raised`."""
+    try:
+        handler.send(None)
+    except StopIteration as stop:
+        return stop.value
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
+        return _Raised(exc)
+    handler.close()
+    return _Raised(RuntimeError(f"{method.name} is immediate but suspended"))
 
 
 # What follows is stepped once for many handlers: an await costs half of what it costs
-# to step each of them. Rights are those of the context, which a login replaces.
+# to step each of them. It takes the encoded results, and returns what the last handler
+# did when that is something else, `NOTHING` most often. Rights are those of the
+# context, which a login replaces.
 
 
 async def _run_bare(
@@ -204,21 +228,20 @@ async def _run_bare(
     plain: _Plain,
     methods: Sequence[str],
     take: Callable[[bytes], object],
-) -> _Broken | None:
+) -> Any:
     """Run handlers without params; end where another method or login begins."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
-    context = session.context
-    value: Any = RUNNING
+    context, value = session.context, NOTHING
     try:
         for asked in methods:
             if asked != name or session.context is not context:
                 break
-            value = RUNNING
+            value = NOTHING
             value = await handler(context)
             take(encode(value))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-        return _Broken(value, exc)
-    return None
+        return _Raised(exc) if value is NOTHING else value
+    return NOTHING
 
 
 async def _run_with_params(
@@ -227,21 +250,20 @@ async def _run_with_params(
     methods: Sequence[str],
     params: Sequence[Raw],
     take: Callable[[bytes], object],
-) -> _Broken | None:
+) -> Any:
     """Run handlers; end where another method or login begins, or params do not fit."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
     decode, call = plain.method.params.decode, plain.method.params.call
-    context = session.context
-    value: Any = RUNNING
+    context, value = session.context, NOTHING
     try:
         for asked, raw in zip(methods, params, strict=True):
             if asked != name or session.context is not context:
                 break
-            values, value = decode(bytes(raw)), RUNNING
+            values, value = decode(bytes(raw)), NOTHING
             if values is None:
                 break
             value = await call(handler, context, values)
             take(encode(value))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-        return _Broken(value, exc)
-    return None
+        return _Raised(exc) if value is NOTHING else value
+    return NOTHING

@@ -46,8 +46,9 @@ class Params:
     __slots__ = (
         "_by_name",
         "_by_position",
+        "_complete",
+        "_least",
         "_positional",
-        "_required",
         "defaults",
         "names",
         "returns",
@@ -84,7 +85,11 @@ class Params:
         self.types = tuple(kind for _, kind, _ in fields)
         self.defaults = tuple(default for _, _, default in fields)
         self.returns = hints.get("return", Any)
-        self._required = sum(1 for default in self.defaults if default is UNSET)
+        required = [i for i, value in enumerate(self.defaults) if value is UNSET]
+        #: How many values there are at least, those that are missing before included.
+        self._least = required[-1] + 1 if required else 0
+        #: None may be missing.
+        self._complete = len(required) == len(self.names)
         self._positional = sum(1 for p in parameters[1:] if p.kind is _POSITIONAL)
         self._by_name = self._decoder(handler, array_like=False)
         self._by_position = self._decoder(handler, array_like=True)
@@ -92,10 +97,12 @@ class Params:
     def _decoder(
         self, handler: Callable[..., Any], *, array_like: bool
     ) -> msgspec.json.Decoder[Any]:
-        members = [
+        members: list[Any] = [
             (f"p{i}", kind | UnsetType if kind is not Any else Any, UNSET)
             for i, kind in enumerate(self.types)
         ]
+        if self._complete:
+            members = [(f"p{i}", kind) for i, kind in enumerate(self.types)]
         try:
             struct = msgspec.defstruct(
                 "Params",
@@ -122,12 +129,14 @@ class Params:
             says why.
         """
         if raw in NO_PARAMS:
-            return None if self._required else []
+            return None if self._least else []
         decoder = self._by_name if raw[:1] == b"{" else self._by_position
         try:
             struct = decoder.decode(raw)
         except _UNFIT:
             return None
+        if self._complete:
+            return list(msgspec.structs.astuple(struct))
         values = _given(msgspec.structs.astuple(struct))
         return values if self._fill(values) else None
 
@@ -138,7 +147,7 @@ class Params:
                 if self.defaults[i] is UNSET:
                     return False
                 values[i] = self.defaults[i]
-        return all(d is not UNSET for d in self.defaults[len(values) :])
+        return len(values) >= self._least
 
     def bind(self, args: Sequence[Any], named: dict[str, Any]) -> list[Any]:
         """Bind plain values to the parameters, each checked on its own.

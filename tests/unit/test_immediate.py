@@ -16,7 +16,10 @@ from unit.test_dispatch import Outlet
 from middlewared import CallError, Context, Credentials, Origin, Plugin
 from middlewared.access import SYSTEM
 from middlewared.batch import BATCH_SLICE, Answered
+from middlewared.call import Respond
+from middlewared.context import Services
 from middlewared.dispatch import Dispatcher
+from middlewared.immediate import Immediate
 from middlewared.jsonrpc import Requests
 from middlewared.registry import Registry
 from middlewared.results import later
@@ -142,19 +145,41 @@ async def soon(ctx: Context, value: int = 0) -> int:
     return value
 
 
-class OneByOne(Dispatcher):
-    """Takes each element of a batch by itself."""
+class Nothing(Immediate):
+    """Leaves everything to the way that all other calls take."""
 
-    def start_together(
+    def answer(
+        self,
+        session: ClientSession,
+        name: str,
+        params: bytes,
+        number: bytes,
+        respond: Respond,
+    ) -> bool:
+        return False
+
+    def answer_together(
         self, session: ClientSession, requests: Requests, answered: Answered
     ) -> int:
         return 0
 
 
-class Counting(Dispatcher):
-    """Says how many elements were run together."""
+class Slow(Dispatcher):
+    """Takes no short way."""
 
-    together = 0
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._immediate = Nothing(self._registry, self._tasks, self._max_answer)
+
+
+class Counting(Dispatcher):
+    """Says how many elements were answered together, and how many alone."""
+
+    together = alone = 0
+
+    def start(self, session: ClientSession, element: bytes, respond: Respond) -> bool:
+        self.alone += 1
+        return super().start(session, element, respond)
 
     def start_together(
         self, session: ClientSession, requests: Requests, answered: Answered
@@ -327,10 +352,40 @@ async def test_batch_is_answered_as_its_elements_would_be(
     """Answers, their order, what handlers see, figures, rights, limits: the same."""
     raw = f"[{','.join(elements)}]".encode()
     services = running.app.services
-    together = await take(running, Dispatcher(services), raw, roles)
-    one_by_one = await take(running, OneByOne(services), raw, roles)
-    assert together == one_by_one, raw
-    assert together.left == (0, 0, 0)
+    short = await take(running, Dispatcher(services), raw, roles)
+    assert short == await take(running, Slow(services), raw, roles)
+    assert short.left == (0, 0, 0)
+
+
+@pytest.mark.timeout(600)
+@given(raw=element(plain=False).map(str.encode), roles=roles)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_request_is_answered_as_it_would_be_the_long_way(
+    running: RunningServer, raw: bytes, roles: frozenset[str]
+) -> None:
+    """The short way is no other one."""
+    services = running.app.services
+    short = await take(running, Dispatcher(services), raw, roles)
+    assert short == await take(running, Slow(services), raw, roles)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("number", ["", ',"id":1'])
+async def test_every_method_is_answered_as_it_would_be_the_long_way(
+    running: RunningServer, name: str, number: str
+) -> None:
+    """With each of the params, as a notification and not."""
+    services = running.app.services
+    for params in PARAMS:
+        raw = f'{{"jsonrpc":"2.0","method":"{name}","params":{params}{number}}}'
+        for who in (frozenset({"SOME"}), frozenset({"FULL_ADMIN"})):
+            short = await take(running, Dispatcher(services), raw.encode(), who)
+            slow = await take(running, Slow(services), raw.encode(), who)
+            assert short == slow, raw
 
 
 PING = b'{"jsonrpc":"2.0","id":%d,"method":"core.ping"}'
@@ -363,6 +418,7 @@ async def test_plain_calls_are_run_together(
     dispatcher = Counting(running.app.services)
     found = await take(running, dispatcher, batch_of(*elements), frozenset({"SOME"}))
     assert dispatcher.together == expected
+    assert dispatcher.alone == len(elements) - expected
     (answers,) = found.answers
     assert sorted(one["id"] for one in answers) == list(range(len(elements)))
 

@@ -66,6 +66,8 @@ async def keys(
     ctx: Context, x: dict[int, int], y: frozenset[int] = frozenset()
 ) -> None: ...
 async def tuples(ctx: Context, x: tuple[int, str], y: tuple[int, ...] = ()) -> None: ...
+async def both(ctx: Context, x: int, y: float) -> None: ...
+async def every(ctx: Context, x: Any, y: dict[str, int] | None, *, z: bool) -> None: ...
 async def unions(ctx: Context, x: uuid.UUID, y: int | str | None = None) -> None: ...
 
 
@@ -85,6 +87,8 @@ METHODS = {
         times,
         keys,
         tuples,
+        both,
+        every,
         unions,
     )
 }

@@ -7,10 +7,13 @@ import enum
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from middlewared import Date, Secret
 from middlewared.ejson import EncodingError, encode
@@ -268,6 +271,49 @@ def test_numbers_are_written_and_what_is_none_is_refused(
     for number in (math.nan, math.inf, -math.inf):
         with pytest.raises(EncodingError):
             results.encode(make(number))
+
+
+# Mostly numbers, and what a handler might give that does not keep its annotation.
+numbers = st.floats() | st.integers() | st.sampled_from([None, True, "x", Decimal(1)])
+measures = st.recursive(
+    st.builds(Measure, st.just("a"), numbers, st.just(Colour.RED), numbers),
+    lambda inner: st.builds(
+        Measure, st.just("a"), numbers, parts=st.lists(inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+shelves = st.builds(
+    Measures,
+    st.lists(numbers, max_size=4),
+    st.dictionaries(st.sampled_from("abc"), numbers, max_size=3),
+)
+VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
+    (float, numbers),
+    (float | int | None, numbers),
+    (list[float], st.lists(numbers, max_size=4)),
+    (list[list[float | None]], st.lists(st.lists(numbers, max_size=2), max_size=3)),
+    (dict[str, Annotated[float, msgspec.Meta(ge=0)]], st.just({}) | numbers),
+    (Measure, measures),
+    (Measures, shelves | measures),
+    (list[Measures], st.lists(shelves, max_size=3)),
+    (dict[str, Measures], st.dictionaries(st.just("a"), shelves)),
+]
+
+
+@given(st.data())
+def test_results_with_numbers_are_written_as_the_pass_writes_them(
+    data: st.DataObject,
+) -> None:
+    """Or refused where it refuses them, whatever the handler promised."""
+    kind, values = data.draw(st.sampled_from(VALUES))
+    value = data.draw(values)
+    try:
+        expected = encode(value)
+    except EncodingError:
+        with pytest.raises(EncodingError):
+            Results(kind).encode(value)
+    else:
+        assert Results(kind).encode(value) == expected
 
 
 @pytest.mark.parametrize("value", [None, "x", [None], {"items": 1}])
