@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 import anyio
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 Statement = tuple[str, Sequence[Any]]
 Row = tuple[Any, ...]
+T = TypeVar("T")
 #: Called in the loop once a write is committed (None) or refused (the reason).
 Done = Callable[[StoreError | sqlite3.IntegrityError | None], None]
 
@@ -251,10 +252,29 @@ class Database:
         Raises:
             StoreError: the database cannot be read.
         """
+        return await self.read_as(list, sql, parameters)
+
+    async def read_as(
+        self, make: Callable[[list[Row]], T], sql: str, parameters: Sequence[Any] = ()
+    ) -> T:
+        """Run one SELECT, and make something of its rows in the same trip.
+
+        Args:
+            make: called in the thread of the read connection; others wait for it.
+            sql: the SELECT.
+            parameters: for its placeholders.
+
+        Raises:
+            StoreError: the database cannot be read.
+            Exception: what *make* raises.
+        """
+        reader = self._reader
         try:
-            return list(await self._reader.execute_fetchall(sql, parameters))  # type: ignore[arg-type]  # rows are tuples
+            trip = reader._execute(_fetch, reader._conn, make, sql, parameters)  # type: ignore[no-untyped-call]  # aiosqlite's own way
+            found: T = await trip
         except sqlite3.Error as exc:
             raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
+        return found
 
     async def wait_committed(self) -> None:
         """Wait until everything queued so far is committed or refused."""
@@ -372,6 +392,16 @@ def _runs(group: list[Write]) -> list[tuple[str, list[Sequence[Any]]]]:
             appends.setdefault(sql, []).append(parameters)
     runs.extend(appends.items())
     return runs
+
+
+def _fetch(
+    connection: sqlite3.Connection,
+    make: Callable[[list[Row]], T],
+    sql: str,
+    parameters: Sequence[Any],
+) -> T:
+    """Read, and make something of the rows; in the reader's thread."""
+    return make(connection.execute(sql, parameters).fetchall())
 
 
 def _transact(

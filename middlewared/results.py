@@ -178,13 +178,15 @@ class Results:
     Attributes:
         kind: the declared return type.
         secret: whether a result may hold a `Secret`.
+        opaque: whether it may hold text that the handler made itself.
     """
 
-    __slots__ = ("_finite", "_pass", "kind", "secret")
+    __slots__ = ("_finite", "_pass", "kind", "opaque", "secret")
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
         self.secret = holds_secret(kind)
+        self.opaque = holds_anything(kind)
         self._pass = _needs_pass(kind, set())
         self._finite: Check | None = None
         if self._pass and not _search(kind, set(), _is_special_but_float):

@@ -57,7 +57,13 @@ _orders = st.lists(
 options = st.builds(
     QueryOptions,
     order_by=_orders,
-    select=st.sampled_from([(), ("id",), ("id", "state", ["method", "m"])]),
+    select=st.sampled_from(
+        [
+            *((), ("id",), ("id", "state", ["method", "m"])),
+            *(("state", "time_finished", "id"), ("id", "uid"), ("credentials.type",)),
+            *(("method", "message_ids", "method"), ("steps", "id"), ("nothing",)),
+        ]
+    ),
     count=st.booleans(),
     offset=st.integers(0, 3),
     limit=st.integers(0, 4),

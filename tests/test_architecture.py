@@ -280,6 +280,7 @@ TOGETHER = {
         "middlewared_jobs.removal",
     ),
     "plugins/jobs/test_largeresult.py": ("middlewared_jobs.freespace",),
+    "plugins/jobs/test_page.py": ("middlewared_jobs.entry",),
     # Child processes and what forks, feeds and ends them.
     "plugins/jobs/test_forkserver.py": (
         "middlewared_jobs.childprocess",

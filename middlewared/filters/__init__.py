@@ -7,7 +7,7 @@ in a worker thread, see `Budget`.
 
 from middlewared.filters.columns import Column
 from middlewared.filters.evaluate import matches
-from middlewared.filters.order import compile_order, sort_items
+from middlewared.filters.order import compile_order, order_keys, sort_items
 from middlewared.filters.parse import parse_filters
 from middlewared.filters.pattern import PATTERN_SECONDS, Budget
 from middlewared.filters.query import (
@@ -18,13 +18,14 @@ from middlewared.filters.query import (
     parse_options,
     run_query,
 )
-from middlewared.filters.select import compile_select
+from middlewared.filters.select import compile_select, select_keys
 from middlewared.filters.sql import CompiledFilters, compile_sql
 from middlewared.filters.tree import (
     Filters,
     MatchNotFound,
     QueryError,
     count_fields,
+    filter_keys,
 )
 
 __all__ = [
@@ -43,9 +44,12 @@ __all__ = [
     "compile_select",
     "compile_sql",
     "count_fields",
+    "filter_keys",
     "matches",
+    "order_keys",
     "parse_filters",
     "parse_options",
     "run_query",
+    "select_keys",
     "sort_items",
 ]

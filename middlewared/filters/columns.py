@@ -1,7 +1,7 @@
 """How the values of items are stored in a table."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,9 @@ Kind: TypeAlias = Literal["int", "text", "bool", "json", "time_ms"]
 """
 
 
+_decode = msgspec.json.Decoder().decode
+
+
 class Column(msgspec.Struct, frozen=True):
     """Where a value of every item is stored: exactly what the item has at its path.
 
@@ -35,6 +38,14 @@ class Column(msgspec.Struct, frozen=True):
     sql: str
     kind: Kind
     nullable: bool = False
+
+    def plain(self, stored: Any) -> Any:
+        """Give the value that items have for what is stored."""
+        if stored is None or self.kind in ("int", "text"):
+            return stored
+        if self.kind == "bool":
+            return bool(stored)
+        return {"$date": stored} if self.kind == "time_ms" else _decode(stored)
 
 
 Table: TypeAlias = Mapping[tuple[str, ...], Column]

@@ -1,14 +1,17 @@
 """Sorting by `order_by`, on objects and in SQL."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from middlewared.filters.columns import Column, Table, column_table, find_column
 from middlewared.filters.evaluate import index_of
 from middlewared.filters.select import Select, SelectTerm, parse_select
 from middlewared.filters.tree import Incomparable, QueryError, is_date, split_path
 
-__all__ = ["OrderTerm", "compile_order", "parse_order", "sort_items"]
+__all__ = ["OrderTerm", "compile_order", "order_keys", "parse_order", "sort_items"]
+
+
+ItemT = TypeVar("ItemT", bound=Mapping[str, Any])
 
 
 class OrderTerm(NamedTuple):
@@ -47,9 +50,16 @@ def _parse_term(term: str) -> OrderTerm:
     return OrderTerm(split_path(name), name != term, nulls)
 
 
-def sort_items(
-    items: Iterable[Mapping[str, Any]], order_by: Iterable[str]
-) -> list[Mapping[str, Any]]:
+def order_keys(order_by: Iterable[str]) -> set[str]:
+    """Give the keys at the top of items that sorting looks at.
+
+    Raises:
+        QueryError: a key names no field.
+    """
+    return {term.path[0] for term in parse_order(order_by)}
+
+
+def sort_items(items: Iterable[ItemT], order_by: Iterable[str]) -> list[ItemT]:
     """Sort items by several keys, the first is the primary one; stable.
 
     A missing key counts as null. Where a term gives nulls a place, an item is null when
@@ -69,7 +79,7 @@ def sort_items(
     return result
 
 
-def _sort(items: list[Mapping[str, Any]], term: OrderTerm) -> list[Mapping[str, Any]]:
+def _sort(items: list[ItemT], term: OrderTerm) -> list[ItemT]:
     key = _sort_key(term.path)
     if not term.nulls:
         return sorted(items, key=key, reverse=term.descending)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from middlewared.filters.tree import MISSING, QueryError, split_path
 
-__all__ = ["Select", "SelectTerm", "compile_select", "parse_select"]
+__all__ = ["Select", "SelectTerm", "compile_select", "parse_select", "select_keys"]
 
 Select: TypeAlias = Sequence[str | Sequence[Any]]
 """Paths, and pairs of path and alias."""
@@ -27,6 +27,15 @@ def parse_select(select: Select) -> list[SelectTerm]:
         QueryError: an entry is neither a path nor a pair of strings.
     """
     return [_parse_term(spec) for spec in select]
+
+
+def select_keys(select: Select) -> set[str]:
+    """Give the keys at the top of items that are selected, none when all are.
+
+    Raises:
+        QueryError: an entry is neither a path nor a pair of strings.
+    """
+    return {term.source[0] for term in parse_select(select)}
 
 
 def _parse_term(spec: str | Sequence[Any]) -> SelectTerm:

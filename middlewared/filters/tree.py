@@ -21,6 +21,7 @@ __all__ = [
     "QueryError",
     "Test",
     "count_fields",
+    "filter_keys",
     "is_date",
     "leaves",
     "may_raise",
@@ -134,6 +135,11 @@ def leaves(nodes: Iterable[Node]) -> Iterable[Leaf]:
 def count_fields(filters: Filters) -> int:
     """Count the keys of all paths: what a look at one item costs."""
     return sum(len(leaf.path) for leaf in leaves(filters.nodes))
+
+
+def filter_keys(filters: Filters) -> set[str]:
+    """Give the keys at the top of items that filters look at."""
+    return {leaf.path[0] for leaf in leaves(filters.nodes)}
 
 
 def split_path(path: str) -> tuple[str, ...]:

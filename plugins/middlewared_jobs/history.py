@@ -1,4 +1,8 @@
-"""Queries over jobs: unfinished ones from memory, ended ones from the store."""
+"""Queries over jobs: unfinished ones from memory, ended ones from the store.
+
+What SQL can decide alone is answered with text that the store makes (`Page`); all else
+is put together from records. A property test holds both to the same answer.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -13,18 +17,21 @@ from middlewared.filters import (
     Filters,
     QueryOptions,
     check_options,
+    matches,
     run_query,
 )
+from middlewared_jobs.liveitem import LiveItem
+from middlewared_jobs.part import DEFAULT_LIMIT, part_of
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.store import JobStore, Viewer
 from middlewared_jobs.views import RECORD, View
 
-__all__ = ["DEFAULT_LIMIT", "History"]
+__all__ = ["History"]
 
-#: Matches returned when a query has no limit: the newest ones, ascending by id.
-DEFAULT_LIMIT = 1000
 #: Queries that have jobs in memory at one time; clients may send thousands at once.
 MAX_QUERIES = 8
+#: Jobs in memory that are looked at between two turns of others.
+MAX_LIVE = 100
 
 
 class History:
@@ -64,6 +71,9 @@ class History:
             view: the shape of the answer.
             viewer: whose jobs, None for all.
 
+        Returns:
+            Plain values, or JSON text of the same.
+
         Raises:
             CallError: as the filter language says; EFBIG when too much had to be read.
         """
@@ -71,6 +81,9 @@ class History:
         async with self._turns:
             if options.count:
                 return await self._count(filters, view, viewer)
+            text = await self._read(filters, options, view, viewer)
+            if text is not None:
+                return text
             records = await self._candidates(filters, options, view, viewer)
             run = partial(_answer, records, filters, options, view)
             return await anyio.to_thread.run_sync(run)
@@ -102,6 +115,25 @@ class History:
     def _live_for(self, viewer: Viewer | None) -> list[JobRecord]:
         return [r for r in self._live() if viewer is None or viewer.sees(r)]
 
+    async def _read(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+    ) -> msgspec.Raw | None:
+        """Give the answer as text, None when jobs have to be looked at for it."""
+        page = self._store.page(filters, options, view, viewer)
+        if page is None:
+            return None
+        await self._settle()
+        live = self._live_for(viewer)
+        if len(live) > MAX_LIVE:
+            return None
+        live.sort(key=attrgetter("id"))
+        items = [LiveItem(record, view) for record in live]
+        return await page.read([item for item in items if matches(filters, item)])
+
     async def _candidates(
         self,
         filters: Filters,
@@ -114,10 +146,10 @@ class History:
         # both, and counted once; the other way round it could be in neither.
         await self._settle()
         live = self._live_for(viewer)
-        limit = 1 if options.get else options.limit or DEFAULT_LIMIT
-        needed = options.offset + limit + len(live)
+        part = part_of(options)
+        needed = part.needed + len(live)
         ended = await self._store.find(
-            filters, options, view, viewer, needed, newest=_wants_newest(options)
+            filters, options, view, viewer, needed, newest=part.newest
         )
         records = {record.id: record for record in live}
         return records | {record.id: record for record in ended}
@@ -146,11 +178,6 @@ class History:
         return count + await self._store.count(filters, view, viewer, without=ids)
 
 
-def _wants_newest(options: QueryOptions) -> bool:
-    """Tell whether the default limit applies: then the newest matches count."""
-    return not (options.limit or options.order_by or options.offset or options.get)
-
-
 def _answer(
     records: dict[int, JobRecord],
     filters: Filters,
@@ -161,6 +188,7 @@ def _answer(
     items = [view.plain(records[number]) for number in sorted(records)]
     answer = run_query(items, filters, options)
     if isinstance(answer, list) and not options.limit:
-        newest = _wants_newest(options)
+        # The offset is done with by then.
+        newest = part_of(options).newest
         return answer[-DEFAULT_LIMIT:] if newest else answer[:DEFAULT_LIMIT]
     return answer

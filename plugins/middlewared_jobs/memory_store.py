@@ -195,6 +195,15 @@ class MemoryStore:
             and matches(filters, view.plain(row.record), budget)
         ]
 
+    def page(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+    ) -> None:
+        """Give nothing: there is no text here, only records."""
+
     async def count(
         self,
         filters: Filters,

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
 #: Attempts that a record keeps, the newest.
 MAX_ATTEMPTS = 100
 #: Type of the encoding error of a result over ``max_result``.
@@ -99,6 +100,7 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
     try:
         shown = [results.encode(value, clear=False)]
         clear = [results.encode(value)] if results.secret else shown
+        _check_opaque(shown, results)
     except ejson.EncodingError as exc:
         return _unencodable(exc)
     return _measured(shown, clear, limit)
@@ -109,11 +111,28 @@ def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResu
     try:
         shown = results.encode_in_pieces(value, clear=False)
         clear = results.encode_in_pieces(value) if results.secret else shown
+        _check_opaque(shown, results)
     except ejson.EncodingError as exc:
         return _unencodable(exc)
     except RuntimeError:  # something changed it meanwhile: at one go, then
         return encode_result(value, results, limit)
     return _measured(shown, clear, limit)
+
+
+def _check_opaque(shown: list[bytes], results: Results) -> None:
+    """Look at text that the body made itself: it goes on as it is, to everybody.
+
+    Raises:
+        EncodingError: it is no JSON.
+    """
+    if not results.opaque:
+        return
+    whole = b"".join(shown)
+    try:
+        _skim(whole)
+        whole.decode()
+    except ValueError as exc:
+        raise ejson.EncodingError(str(exc)) from None
 
 
 def _unencodable(exc: ejson.EncodingError) -> EncodedResult:

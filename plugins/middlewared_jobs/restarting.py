@@ -9,7 +9,6 @@ from middlewared_jobs.jobs import Jobs
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import JobFunction
 from middlewared_jobs.states import State
-from middlewared_jobs.views import RECORD
 
 __all__ = ["check_restart"]
 
@@ -54,6 +53,6 @@ async def _restarts(ctx: Context, record: JobRecord) -> list[int]:
     filters = parse_filters(
         [["is_restart", "=", True], ["instance", "=", record.instance]]
     )
-    options = QueryOptions(select=["id"], limit=10_000)
-    found = await ctx.get(Jobs).history.query(filters, options, RECORD, None)
-    return [item["id"] for item in found]
+    options = QueryOptions(limit=10_000)
+    found = await ctx.get(Jobs).history.records(filters, options, None)
+    return [restart.id for restart in found]

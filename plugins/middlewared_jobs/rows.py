@@ -12,10 +12,14 @@ from middlewared_jobs.record import DETAILS, NULL, JobRecord
 from middlewared_jobs.states import FINAL, State
 
 __all__ = [
+    "BOOLEANS",
     "CHANGES",
     "COLUMNS",
+    "RAW",
     "STORED",
+    "TIMES",
     "UPSERT",
+    "VARYING",
     "Row",
     "fixed_values",
     "json_text",
@@ -34,9 +38,9 @@ _DEFAULTS = {
 }
 _decode = msgspec.json.Decoder(JobRecord).decode
 
-_TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
+TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
 #: Stored as the JSON text that the record encodes to.
-_RAW = (
+RAW = (
     "message_ids",
     "arguments",
     "progress",
@@ -47,7 +51,7 @@ _RAW = (
     "abort",
     "exit",
 )
-_BOOLEANS = ("abortable", "is_restart")
+BOOLEANS = ("abortable", "is_restart")
 COLUMNS = tuple(
     name
     for name in JobRecord.__struct_fields__
@@ -202,11 +206,11 @@ def _members(names: Sequence[str], values: Sequence[Any]) -> list[str]:
     """Turn columns into the members of a JSON object."""
     members = []
     for name, value in zip(names, values, strict=False):
-        if name in _RAW:
+        if name in RAW:
             text = value
-        elif name in _TIMES:
+        elif name in TIMES:
             text = "null" if value is None else f'{{"$date":{value}}}'
-        elif name in _BOOLEANS:
+        elif name in BOOLEANS:
             text = "true" if value else "false"
         else:
             text = json_text(value)

@@ -1,27 +1,24 @@
 """History in SQLite: one upsert per change, filters narrowed by indexes."""
 
-import errno
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 
-from middlewared import CallError, Date
+from middlewared import Date
 from middlewared.database import Database, Statement
 from middlewared.filters import (
-    Budget,
-    Column,
     Filters,
     QueryOptions,
     compile_order,
-    compile_sql,
-    matches,
 )
 from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED
+from middlewared_jobs.condition import ENDED, columns_of, condition_of
+from middlewared_jobs.itemtext import item_text
 from middlewared_jobs.notes import ItemError
+from middlewared_jobs.page import SqlitePage, shown_fields
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.rows import (
@@ -35,17 +32,16 @@ from middlewared_jobs.rows import (
     record_of_move,
     varying_values,
 )
+from middlewared_jobs.scan import Scan
 from middlewared_jobs.states import FINAL, State
 from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
 from middlewared_jobs.views import View
 
-__all__ = ["MAX_SCAN", "SqliteStore"]
+__all__ = ["SqliteStore"]
 
-#: Rows that a query may read when SQL cannot narrow it.
-MAX_SCAN = 100_000
-SLICE = 2000
 #: Events that are read at a time, and deleted at a time.
 MOVES, DROPPED = 256, 2000
+
 #: The largest integer that SQLite stores.
 MAX_ID = 2**63 - 1
 
@@ -60,17 +56,19 @@ _SELECT_ERRORS = (
     "WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"
 )
 _CHOSEN = "(SELECT value FROM json_each(?))"
+_SELECT_CHOSEN = f"{_SELECT} WHERE id IN {_CHOSEN}"
 _DELETE = f"DELETE FROM jobs WHERE id IN {_CHOSEN} AND time_finished IS NOT NULL"  # noqa: S608 - our own names
 _DELETE_ERRORS = (
     f"DELETE FROM job_item_errors WHERE job IN {_CHOSEN} AND EXISTS "  # noqa: S608 - our own names
     "(SELECT 1 FROM jobs WHERE id = job AND time_finished IS NOT NULL)"
 )
-_ENDED = "time_finished IS NOT NULL"
 _SELECT_OLDEST = (
     "SELECT id, owner, method FROM jobs "  # noqa: S608 - our own names
-    f"WHERE state = ? AND {_ENDED} AND time_finished < ? "
+    f"WHERE state = ? AND {ENDED} AND time_finished < ? "
     "ORDER BY time_finished, id LIMIT ?"
 )
+#: Terms of an order by id alone, and whether the newest come first.
+_ORDERS_BY_ID = {"id ASC": False, "id DESC": True}
 _MOVE_FIELDS = Move.__struct_fields__
 _INSERT_MOVE = Insert("job_events", _MOVE_FIELDS)
 _SELECT_SIZES = (
@@ -88,43 +86,6 @@ _SELECT_MOVES = (
     + "LEFT JOIN job_events r ON r.job = e.job AND r.msg = 'removed' "
     + "WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq"
 )
-
-#: Where the filter language finds what, in both views.
-_QUERYABLE: dict[str, Column] = {
-    "id": Column("id", "int"),
-    "uid": Column("uid", "text"),
-    "method": Column("method", "text"),
-    "transient": Column("0", "bool"),
-    "description": Column("description", "text", nullable=True),
-    "abortable": Column("abortable", "bool"),
-    "logs_path": Column("logs_path", "text", nullable=True),
-    "error": Column("error", "text", nullable=True),
-    "state": Column("state", "text"),
-    "time_created": Column("time_created", "time_ms"),
-    "time_started": Column("time_started", "time_ms", nullable=True),
-    # Only ended jobs are looked for here.
-    "time_finished": Column("time_finished", "time_ms"),
-    "owner": Column("owner", "int", nullable=True),
-    "attempt": Column("attempt", "int"),
-    "lock": Column("lock", "text", nullable=True),
-    "phase": Column("phase", "text"),
-    "instance": Column("instance", "int", nullable=True),
-    "is_restart": Column("is_restart", "bool"),
-    "restart_of": Column("restart_of", "int", nullable=True),
-    "parent": Column("parent", "int", nullable=True),
-    "schedule": Column("schedule", "int", nullable=True),
-    "priority": Column("priority", "int"),
-    "run_at": Column("run_at", "time_ms", nullable=True),
-    "key": Column("key", "text", nullable=True),
-    "tracking_id": Column("tracking_id", "text", nullable=True),
-    "app_id": Column("app_id", "text", nullable=True),
-    "time_modified": Column("time_modified", "time_ms", nullable=True),
-    "node": Column("node", "text", nullable=True),
-}
-
-
-def _columns(view: View) -> dict[str, Column]:
-    return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
 
 
 def _kept(row: Sequence[Any]) -> KeptMove:
@@ -247,7 +208,7 @@ class SqliteStore:
 
     async def count_ended(self, state: State) -> int:
         """Count the jobs that ended in a state."""
-        sql = f"SELECT count(*) FROM jobs WHERE state = ? AND {_ENDED}"  # noqa: S608 - our own names
+        sql = f"SELECT count(*) FROM jobs WHERE state = ? AND {ENDED}"  # noqa: S608 - our own names
         rows = await self._database.read(sql, (state.value,))
         return int(rows[0][0])
 
@@ -317,48 +278,41 @@ class SqliteStore:
         Raises:
             CallError: EFBIG, SQL could not narrow it to `MAX_SCAN` rows.
         """
-        where, params, exact = _condition(filters, view, viewer)
-        order = compile_order(options.order_by, _columns(view), options.select)
-        if exact and order is not None:
+        condition = condition_of(filters, view, viewer)
+        order = compile_order(options.order_by, columns_of(view), options.select)
+        if condition.exact and order is not None:
             terms = f"{order}, id" if order else _by_id(newest=newest)
-            sql = f"{_SELECT} WHERE {where} ORDER BY {terms} LIMIT ?"
-            rows = await self._database.read(sql, (*params, limit))
+            sql = f"{_SELECT} WHERE {condition.where} ORDER BY {terms} LIMIT ?"
+            rows = await self._database.read(sql, (*condition.params, limit))
             return [record_of(row) for row in rows]
-        wanted = limit if order == "" else MAX_SCAN
-        return await self._scan(filters, view, where, params, wanted, newest=newest)
+        scan = Scan(self._database, condition, filters, view)
+        if order == "" or order in _ORDERS_BY_ID:
+            last = newest if order == "" else _ORDERS_BY_ID[order]
+            found = await scan.first(limit, newest=last)
+        else:
+            found = await scan.ordered(options, limit)
+        rows = await self._database.read(_SELECT_CHOSEN, (json_text(found),))
+        return [record_of(row) for row in rows]
 
-    async def _scan(
+    def page(
         self,
         filters: Filters,
+        options: QueryOptions,
         view: View,
-        where: str,
-        params: list[Any],
-        wanted: int,
-        *,
-        newest: bool,
-    ) -> list[JobRecord]:
-        """Read what SQL narrowed in slices and evaluate it in a thread."""
-        budget, found, read = Budget(), list[JobRecord](), 0
-        beyond, after = ("<", MAX_ID) if newest else (">", 0)
-        sql = (
-            f"{_SELECT} WHERE {where} AND id {beyond} ? "
-            f"ORDER BY {_by_id(newest=newest)} LIMIT {SLICE}"
+        viewer: Viewer | None,
+    ) -> SqlitePage | None:
+        """Give what reads the answer to a query as text, when SQL decides all of it."""
+        fields = shown_fields(options, view)
+        item = None if fields is None else item_text(fields)
+        if fields is None or item is None:
+            return None
+        condition, columns = condition_of(filters, view, viewer), columns_of(view)
+        order = compile_order(options.order_by, columns, options.select)
+        if not condition.exact or order is None:
+            return None
+        return SqlitePage(
+            self._database, condition, order, options, fields, item, columns
         )
-        while len(found) < wanted:
-            rows = await self._database.read(sql, (*params, after))
-            pick = partial(_pick, rows, filters, view, budget)
-            found += await anyio.to_thread.run_sync(pick)
-            read += len(rows)
-            if len(rows) < SLICE:
-                break
-            if read >= MAX_SCAN:
-                raise CallError(
-                    f"The query would read more than {MAX_SCAN} jobs; narrow it by "
-                    "id, state, method, owner or a time",
-                    errno.EFBIG,
-                )
-            after = rows[-1][0]
-        return found
 
     async def count(
         self,
@@ -373,37 +327,21 @@ class SqliteStore:
         Raises:
             CallError: EFBIG, SQL could not narrow it to `MAX_SCAN` rows.
         """
-        where, params, exact = _condition(filters, view, viewer)
-        where += " AND id NOT IN (SELECT value FROM json_each(?))"
-        params.append(json_text(without))
-        if not exact:
-            found = await self._scan(
-                filters, view, where, params, MAX_SCAN, newest=True
-            )
-            return len(found)
-        sql = f"SELECT count(*) FROM jobs WHERE {where}"  # noqa: S608 - compiled, values are bound
-        rows = await self._database.read(sql, params)
-        return int(rows[0][0])
-
-
-def _condition(
-    filters: Filters, view: View, viewer: Viewer | None
-) -> tuple[str, list[Any], bool]:
-    compiled = compile_sql(filters, _columns(view))
-    where, params = f"{_ENDED} AND ({compiled.where})", list(compiled.params)
-    if viewer is not None:
-        marks = ", ".join("?" * len(viewer.methods))
-        where += f" AND (owner = ? OR method IN ({marks}))"
-        params += [viewer.owner, *sorted(viewer.methods)]
-    return where, params, compiled.exact
+        condition = condition_of(filters, view, viewer)
+        ids = json_text(without)
+        if not condition.exact:
+            others = condition.joined(f"id NOT IN {_CHOSEN}", ids)
+            return await Scan(self._database, others, filters, view).count()
+        # Apart: a look at the id of each job takes longer than counting them.
+        known = condition.joined(f"id IN {_CHOSEN}", ids)
+        sql = (
+            f"SELECT {condition.count_sql} - "  # noqa: S608 - compiled, values are bound
+            f"(SELECT count(*) FROM jobs NOT INDEXED WHERE {known.where})"
+        )
+        values = (*condition.params, *condition.params, *known.params)
+        ((number,),) = await self._database.read(sql, values)
+        return int(number)
 
 
 def _by_id(*, newest: bool) -> str:
     return "id DESC" if newest else "id"
-
-
-def _pick(
-    rows: Sequence[Any], filters: Filters, view: View, budget: Budget
-) -> list[JobRecord]:
-    records = map(record_of, rows)
-    return [r for r in records if matches(filters, view.plain(r), budget)]

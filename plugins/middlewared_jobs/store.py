@@ -7,13 +7,14 @@ import msgspec
 
 from middlewared.events import Message
 from middlewared.filters import Filters, QueryOptions
+from middlewared_jobs.liveitem import LiveItem
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.states import State
 from middlewared_jobs.views import View
 
-__all__ = ["JobStore", "KeptMove", "Move", "Saved", "Stored", "Viewer"]
+__all__ = ["JobStore", "KeptMove", "Move", "Page", "Saved", "Stored", "Viewer"]
 
 #: Called in the loop once it is committed (None) or refused (the reason).
 Saved = Callable[[Exception | None], None]
@@ -90,6 +91,23 @@ class KeptMove(msgspec.Struct, frozen=True, eq=False):
     owner: int | None
     method: str
     record: Callable[[], JobRecord] | None
+
+
+class Page(Protocol):
+    """The answer to a query, of which nothing has to be made but text."""
+
+    async def read(self, live: Sequence[LiveItem]) -> msgspec.Raw:
+        """Read the answer.
+
+        Args:
+            live: what is in memory and matches, by id; a job that has ended meanwhile
+                counts as it is in the store.
+
+        Raises:
+            MatchNotFound: the first match is asked for, and there is none.
+            Incomparable: values do not compare, of what is in memory.
+        """
+        ...
 
 
 class JobStore(Protocol):
@@ -226,6 +244,26 @@ class JobStore(Protocol):
             viewer: whose jobs, None for all.
             limit: how many matches are needed.
             newest: when no order is asked, the newest are needed, else the oldest.
+        """
+        ...
+
+    def page(
+        self,
+        filters: Filters,
+        options: QueryOptions,
+        view: View,
+        viewer: Viewer | None,
+    ) -> Page | None:
+        """Give what reads the answer to a query as text.
+
+        Args:
+            filters: on what *view* shows.
+            options: what is asked for; not a count.
+            view: the shape of the answer.
+            viewer: whose jobs, None for all.
+
+        Returns:
+            None when jobs have to be looked at, or the store has no such way.
         """
         ...
 

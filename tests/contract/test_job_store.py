@@ -18,12 +18,13 @@ from jobs_records import EPOCH, make_record, records
 from middlewared import Date
 from middlewared.database import Database
 from middlewared.events import Message
-from middlewared.filters import QueryOptions, parse_filters, run_query
+from middlewared.filters import Filters, QueryOptions, parse_filters, run_query
 from middlewared.filters.tree import MatchNotFound
 from middlewared_jobs import ItemError, JobRecord, State
 from middlewared_jobs.change import FIXED, change_of
-from middlewared_jobs.history import DEFAULT_LIMIT, History
+from middlewared_jobs.history import History
 from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.part import DEFAULT_LIMIT
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import Abort
 from middlewared_jobs.removal import Removal
@@ -521,11 +522,17 @@ def expected(found: Sequence[JobRecord], case: Case) -> Any:
     return run_query(items, parse_filters(case.filters), case.options)
 
 
+async def answer(history: History, parsed: Filters, case: Case) -> Any:
+    """Answer a query; text is decoded."""
+    found = await history.query(parsed, case.options, case.view, case.viewer)
+    return msgspec.json.decode(found) if isinstance(found, msgspec.Raw) else found
+
+
 async def outcome(history: History, case: Case) -> Any:
     """Answer a query as the server does; an error is its class."""
     parsed = parse_filters(case.filters)
     try:
-        return await history.query(parsed, case.options, case.view, case.viewer)
+        return await answer(history, parsed, case)
     except (TypeError, MatchNotFound) as exc:
         return type(exc)
 

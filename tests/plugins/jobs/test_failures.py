@@ -277,7 +277,9 @@ async def test_result_that_cannot_be_encoded(admin: Wire) -> None:
     assert all(frame.get("id", 0) is not None for frame in admin.frames)
 
 
-@pytest.mark.parametrize("kind", ["nan", "infinity", "surrogate", "endless", "key"])
+@pytest.mark.parametrize(
+    "kind", ["nan", "infinity", "surrogate", "endless", "key", "raw", "bytes"]
+)
 async def test_results_without_a_form(kind: str) -> None:
     """NaN, infinity and other results without a form are encoding errors."""
     plugin = Plugin("r", requires=("jobs",))
@@ -287,6 +289,8 @@ async def test_results_without_a_form(kind: str) -> None:
         "surrogate": "\udcff",
         "endless": endless(),
         "key": {(1, 2): 3},
+        "raw": [msgspec.Raw(b'{"a":')],
+        "bytes": msgspec.Raw(b'"\xff"'),
     }
 
     @plugin.method
@@ -299,6 +303,8 @@ async def test_results_without_a_form(kind: str) -> None:
         final = await end_of(wire, "r.give")
         assert (final["state"], final["result"]) == ("SUCCESS", None)
         assert final["result_encoding_error"]["repr"]
+        (listed,) = await wire.call("core.get_jobs")
+        assert listed == final
 
 
 async def test_typed_nan_result_is_an_encoding_error() -> None:

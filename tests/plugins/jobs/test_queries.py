@@ -1,13 +1,17 @@
 """`core.get_jobs` and `job.query` over the wire: filters, options, errors."""
 
+import json
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from jobs_stage import World, running_world
+from jobs_richly import rich_plugin
+from jobs_stage import USERS, Stage, World, running_world
 from jobs_wire import Wire
 
+from middlewared import Plugin, Secret
+from middlewared_jobs import Job, job
 from middlewared_jobs.history import MAX_QUERIES
 from middlewared_jobs.jobs import Jobs
 
@@ -44,10 +48,10 @@ async def test_states_are_found(
     admin: Wire, history: dict[str, int], method: str
 ) -> None:
     """Each state finds its job, final or not, through both methods."""
-    for state, job in history.items():
+    for state, number in history.items():
         (item,) = await admin.call(method, [["state", "=", state]])
-        assert (item["id"], item["state"]) == (job, state)
-        assert await admin.call(method, [["id", "=", job]], {"get": True}) == item
+        assert (item["id"], item["state"]) == (number, state)
+        assert await admin.call(method, [["id", "=", number]], {"get": True}) == item
         assert await admin.call(method, [["state", "=", state]], {"count": True}) == 1
 
 
@@ -179,3 +183,124 @@ async def test_only_so_many_queries_are_in_memory_at_one_time() -> None:
         assert turns.borrowed_tokens <= MAX_QUERIES
         for query in queries:
             assert await wire.result(query) == []
+
+
+def odd_plugin() -> Plugin:
+    """Declare jobs whose results are special, which auditors may read."""
+    plugin = Plugin("odd", requires=("jobs",))
+
+    @plugin.method(roles=USERS)
+    @job(read_roles=["AUDITOR"])
+    async def number(job: Job) -> float:
+        """Return what JSON does not have."""
+        return float("nan")
+
+    @plugin.method(roles=USERS)
+    @job(read_roles=["AUDITOR"])
+    async def large(job: Job) -> str:
+        """Return more than a result may have."""
+        return "x" * 5000
+
+    @plugin.method(roles=USERS)
+    @job(logs=True)
+    async def token(job: Job, password: Secret[str]) -> Secret[str]:
+        """Take a secret and give it back."""
+        job.log.info("it is %s", password.get())
+        return password
+
+    @plugin.method(roles=USERS)
+    @job
+    async def times(job: Job, value: Any) -> Any:
+        """Return what was given: dates and sets, too."""
+        return value
+
+    @plugin.method(roles=["AUDITOR"])
+    def nothing(ctx: object) -> None:
+        """Give the role a method."""
+
+    return plugin
+
+
+async def make_all_kinds(owner: Wire, admin: Wire) -> None:
+    """Make jobs of many kinds; some of them wait, run, or leave no history."""
+    for name, params in (
+        ("odd.number", []),
+        ("odd.large", []),
+        ("odd.token", ["hunter2hunter2"]),
+        ("odd.times", [[{"$date": 5}, {"$set": [1]}, 1.5, '\u2028\x00"', {"a": None}]]),
+        ("demo.fail", ['no "luck"\n', 13]),
+        ("r.notes", ["open sesame, please"]),
+        ("r.flaky", [2]),
+        ("r.scrub", ["s", "repair"]),
+        ("core.bulk", ["t.echo", [[1], [2]]]),
+    ):
+        await owner.run(name, *params)
+    (scrub,) = await owner.call("job.query", [["method", "=", "r.scrub"]])
+    again = await owner.call("job.restart", scrub["id"])
+    await owner.final(again)
+    await admin.run("t.echo", "of somebody else")
+    gone = await owner.start("t.hold", "aborted")
+    await owner.call("core.job_abort", gone)
+    await owner.final(gone)
+    held = await owner.start("t.locked", "held")
+    await owner.event(held, "RUNNING")
+    await owner.start("t.locked", "waits")
+    await owner.event(await owner.start("t.fleeting", "fleeting"), "RUNNING")
+
+
+#: Options of queries that SQL decides all of.
+PAGES: list[dict[str, Any]] = [
+    {},
+    {"order_by": ["-id"], "limit": 50},
+    {"order_by": ["-id"], "limit": 5, "offset": 3},
+    {"order_by": ["state", "-time_created"], "limit": 9},
+    {"get": True, "order_by": ["-id"]},
+    {"select": ["id", "state", "progress", "time_finished", "credentials"]},
+]
+#: True for every job, which SQL does not know.
+OPAQUE = ["arguments", "!=", "nothing"]
+
+
+async def test_text_of_the_store_is_what_records_give() -> None:
+    """Everybody is shown the same by both ways: to the key, the byte and the right."""
+    stage = Stage()
+    world = running_world(
+        rich_plugin(stage), odd_plugin(), stage=stage, max_result=2000
+    )
+    async with world as found, found.admin() as admin:
+        await found.add_user("ann")
+        await found.add_user("eve")
+        await found.add_user("audit", "AUDITOR")
+        stage.open("s.scan", "s.repair")
+        async with (
+            found.user("ann") as ann,
+            found.user("eve") as eve,
+            found.user("audit") as audit,
+        ):
+            await make_all_kinds(ann, admin)
+            counts = []
+            for wire in (admin, ann, eve, audit):
+                for method in ("core.get_jobs", "job.query"):
+                    await _compare(wire, method)
+                counts.append(await wire.call("core.get_jobs", [], {"count": True}))
+            texts = json.dumps(await admin.call("job.query"))
+    assert counts[0] > counts[1] > counts[3] > counts[2] == 0
+    assert "hunter2" not in texts
+    assert "open sesame" not in texts
+
+
+async def _compare(wire: Wire, method: str) -> None:
+    """Ask for the same in both ways."""
+    for options in PAGES:
+        for filters in ([], [["state", "!=", "SUCCESS"]], [["id", "<", 8]]):
+            answers = []
+            for more in ([], [OPAQUE]):
+                number = await wire.send(method, [filters + more, options])
+                frame = await wire.answer(number)
+                answers.append({**frame, "id": 0})
+            assert json.dumps(answers[0]) == json.dumps(answers[1]), (filters, options)
+        counted = [
+            await wire.call(method, filters + more, {"count": True})
+            for more in ([], [OPAQUE])
+        ]
+        assert counted[0] == counted[1]

@@ -1,0 +1,98 @@
+"""What SQL knows of the jobs that a query matches."""
+
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from middlewared.filters import parse_filters
+from middlewared_jobs.condition import Condition, columns_of, condition_of
+from middlewared_jobs.store import Viewer
+from middlewared_jobs.views import ITEM, RECORD
+
+_FILL = """
+WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99)
+INSERT INTO jobs (
+    id, uid, method, message_ids, arguments, abortable, progress, result,
+    result_encoding_error, exc_info, state, time_created, time_started, time_finished,
+    credentials, attempt, abort, owner
+)
+SELECT n + 1, 'uid', iif(n % 7, 't.echo', 't.hold'), '[]', '[]', 0, '{}', 'null',
+    'null', 'null', iif(n % 5, iif(n % 3, 'SUCCESS', 'FAILED'), 'RUNNING'), n, n,
+    iif(n % 5, n, NULL), 'null', 1, 'null', iif(n % 2, n % 4, NULL)
+FROM numbers
+"""
+FILTERS: list[list[Any]] = [
+    [],
+    [["state", "=", "FAILED"]],
+    [["state", "in", ["RUNNING", "SUCCESS"]], ["id", ">", 20]],
+    [["time_finished", "<", {"$date": 50}]],
+    [["owner", "=", None]],
+]
+VIEWERS = [
+    None,
+    Viewer(None),
+    Viewer(1),
+    Viewer(3, frozenset({"t.hold"})),
+    Viewer(None, frozenset({"t.hold", "t.gone"})),
+]
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    """Open a database with ended jobs and others."""
+    connection = sqlite3.connect(":memory:")
+    for step in sorted(
+        (files("middlewared_jobs") / "migrations").iterdir(), key=lambda one: one.name
+    ):
+        connection.executescript(step.read_text())
+    connection.execute(_FILL)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("viewer", VIEWERS)
+def test_count_is_that_of_the_rows(
+    database: sqlite3.Connection, viewer: Viewer | None
+) -> None:
+    """Ended jobs are counted by what indexes know, less those that have not ended."""
+    for filters in FILTERS:
+        found = condition_of(parse_filters(filters), RECORD, viewer)
+        where = f"SELECT id, owner, method FROM jobs WHERE {found.where}"  # noqa: S608 - compiled
+        rows = database.execute(where, found.params).fetchall()
+        counted = database.execute(f"SELECT {found.count_sql}", found.params * 2)
+        assert counted.fetchone() == (len(rows),), filters
+        if viewer is not None:
+            assert all(
+                (viewer.owner is not None and owner == viewer.owner)
+                or method in viewer.methods
+                for _, owner, method in rows
+            )
+
+
+def plan(database: sqlite3.Connection, found: Condition, end: str) -> str:
+    """Say how SQLite goes about it."""
+    sql = f"EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE {found.where} {end}"  # noqa: S608 - compiled
+    return "; ".join(row[3] for row in database.execute(sql, found.params))
+
+
+def test_own_jobs_are_found_by_their_index(database: sqlite3.Connection) -> None:
+    """Who has few jobs in a long history does not have all of it looked through."""
+    own = condition_of(parse_filters([]), ITEM, Viewer(1))
+    assert "USING INDEX jobs_owner" in plan(database, own, "ORDER BY id DESC LIMIT 50")
+
+
+def test_columns_are_those_of_the_view() -> None:
+    """Only what a view shows can be named."""
+    assert "owner" in columns_of(RECORD)
+    assert "owner" not in columns_of(ITEM)
+    assert columns_of(ITEM) is columns_of(ITEM)
+
+
+def test_what_sql_cannot_decide_is_not_exact() -> None:
+    """Then the rows have to be looked at."""
+    assert not condition_of(parse_filters([["error", "~", "x"]]), ITEM, None).exact
+    joined = condition_of(parse_filters([]), ITEM, None).joined("id = ?", 5)
+    assert (joined.exact, joined.params) == (True, (5,))
