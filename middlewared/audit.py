@@ -13,7 +13,7 @@ from middlewared.clock import Clock
 from middlewared.errors import errname, error_number
 from middlewared.results import holds_anything
 
-__all__ = ["OK", "Entry", "Happening", "Note", "Trail", "show_params"]
+__all__ = ["OK", "Entry", "Happening", "Trail", "show_params"]
 
 #: The outcome of what worked; others are names of errors or of refusals.
 OK = "OK"
@@ -101,52 +101,30 @@ class Trail:
             self._arrivals.popitem(last=False)
         self.note("LOGIN", OK, who=who, origin=origin, detail="HTTP")
 
-    def begin(
+    def note_call(
         self,
         method: str,
         who: Credentials | None,
         origin: Origin | None,
         params: bytes | None,
-    ) -> "Note":
-        """Remember a call, to write it down when it ends.
+        exc: BaseException | None,
+    ) -> None:
+        """Write down a call that has ended, with what the caller is told.
 
         Args:
             method: full name of the method.
-            who: who calls.
+            who: who called.
             origin: from where; None inside the server.
             params: what `show_params` made of them.
+            exc: what it raised.
         """
-        return Note(self, method, who, origin, params)
-
-
-class Note:
-    """A call that is written down when it ends."""
-
-    __slots__ = ("_method", "_origin", "_params", "_trail", "_who")
-
-    def __init__(
-        self,
-        trail: Trail,
-        method: str,
-        who: Credentials | None,
-        origin: Origin | None,
-        params: bytes | None,
-    ) -> None:
-        self._trail = trail
-        self._method = method
-        self._who = who
-        self._origin = origin
-        self._params = params
-
-    def end(self, exc: BaseException | None) -> None:
-        """Write it down, with what the caller is told; once."""
-        self._trail.note(
+        self.note(
             "CALL",
             OK if exc is None else errname(error_number(exc)),
-            who=self._who,
-            origin=self._origin,
-            method=self._method,
-            params=self._params,
+            who=who,
+            origin=origin,
+            method=method,
+            params=params,
         )
 
 

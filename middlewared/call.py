@@ -10,7 +10,7 @@ import msgspec
 
 from middlewared import jsonrpc
 from middlewared.access import Credentials
-from middlewared.audit import Note, Trail, show_params
+from middlewared.audit import Trail, show_params
 from middlewared.context import Context
 from middlewared.errors import CallError, InternalError
 from middlewared.figures import CallFigures
@@ -24,7 +24,7 @@ Respond = Callable[[bytes], None]
 logger = logging.getLogger(__name__)
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request on its way: who asked, for what, and where the answer goes.
 
     Attributes:
@@ -32,83 +32,63 @@ class Call:
         values: bound values in signature order.
         id: id of the request byte for byte, empty for a notification.
         context: the rights it runs with; its session may be None.
+        session: whose connection it came by.
+        respond: takes the answer; None for a notification, and once it is answered.
+        limit: bytes that the answer may have.
+        figures: where it is counted.
         legacy_jobs: a job call is answered at once, with the job's id.
         cancelled: the client has given the answer up.
     """
 
-    __slots__ = (
-        "_cancel",
-        "_figures",
-        "_limit",
-        "_note",
-        "_respond",
-        "cancelled",
-        "context",
-        "id",
-        "legacy_jobs",
-        "method",
-        "session",
-        "values",
-    )
-
-    def __init__(
-        self,
-        method: Method,
-        values: list[Any],
-        number: bytes,
-        context: Context,
-        session: ClientSession | None = None,
-        respond: Respond | None = None,
-        limit: int = 0,
-        figures: CallFigures | None = None,
-    ) -> None:
-        self.method = method
-        self.values = values
-        self.id = number
-        self.context = context
-        self.session = session
-        self.legacy_jobs = session is not None and session.options.legacy_jobs
-        self._respond = respond
-        self._limit = limit
-        self._figures = figures
-        self._note: Note | None = None
-        self._cancel: Callable[[], object] | None = None
-        self.cancelled = False
+    method: Method
+    values: list[Any]
+    id: bytes
+    context: Context
+    session: ClientSession | None = None
+    respond: Respond | None = None
+    limit: int = 0
+    figures: CallFigures | None = None
+    legacy_jobs: bool = False
+    cancelled: bool = False
+    _cancel: Callable[[], object] | None = None
+    _tracked: bool = False
+    _trail: Trail | None = None
+    _shown: bytes | None = None
 
     def audit(self, trail: Trail) -> None:
         """Have written down how it ends, with the params as they are now."""
-        method, session = self.method, self.context.session
-        later = method.deferred is not None  # the runner has its own record
-        self._note = trail.begin(
-            method.name,
-            self.context.credentials,
-            None if session is None else session.origin,
-            None if later else show_params(method.params.types, self.values),
-        )
+        self._trail = trail
+        if self.method.deferred is None:  # else the runner has its own record
+            self._shown = show_params(self.method.params.types, self.values)
 
     def hand_over(self) -> None:
         """Write nothing down: the runner has taken it, and does that itself."""
-        self._note = None
+        self._trail = None
 
-    def _end(self, exc: BaseException | None) -> None:
-        note, self._note = self._note, None
-        if note is not None:
-            note.end(exc)
+    def _note(self, exc: BaseException | None) -> None:
+        trail, self._trail = self._trail, None
+        if trail is None:
+            return
+        session, who = self.context.session, self.context.credentials
+        origin = None if session is None else session.origin
+        trail.note_call(self.method.name, who, origin, self._shown, exc)
 
     def track(self, session: ClientSession) -> None:
         """Let the client give the call up until it is answered."""
         session.in_flight[self.id] = self
-        respond = self._respond
+        self._tracked = True
 
-        def answer(payload: bytes) -> None:
-            # Both know the call: nothing is left for the garbage collector.
-            self._respond = self._cancel = None
-            if session.in_flight.get(self.id) is self:
+    def _answer(self, payload: bytes) -> None:
+        respond = self.respond
+        if respond is None:
+            return
+        if self._tracked:
+            # What ends it early knows the call: nothing is left for the collector.
+            self.respond = self._cancel = None
+            session = self.session
+            if session is not None and session.in_flight.get(self.id) is self:
                 del session.in_flight[self.id]
-            if respond is not None:
-                respond(payload)
-
-        self._respond = answer
+        respond(payload)
 
     def on_cancel(self, end: Callable[[], object]) -> None:
         """Say what ends the call early; it is answered all the same, by its end."""
@@ -134,8 +114,8 @@ class Call:
 
     def finish(self, value: Any) -> None:
         """Answer with what the handler returned; once."""
-        if self._note is not None:
-            self._end(None)
+        if self._trail is not None:
+            self._note(None)
         try:
             encoded = self.method.results.encode(value)
         except Exception:  # a border: objects may fail in ways of their own
@@ -146,25 +126,25 @@ class Call:
 
     def finish_encoded(self, result: bytes) -> None:
         """Answer with a result that is encoded already; once."""
-        if len(result) > self._limit:
+        if len(result) > self.limit:
             self.fail(
                 CallError(
-                    f"The answer has {len(result)} bytes, the limit is {self._limit}",
+                    f"The answer has {len(result)} bytes, the limit is {self.limit}",
                     errno.EMSGSIZE,
                 )
             )
             return
-        if self._figures is not None:
-            self._figures.ok += 1
-        if self._respond is not None:
-            self._respond(jsonrpc.render_result(result, self.id))
+        if self.figures is not None:
+            self.figures.ok += 1
+        if self.respond is not None:
+            self._answer(jsonrpc.render_result(result, self.id))
 
     def fail(self, exc: BaseException) -> None:
         """Answer with an error; once. Full admins get the traceback."""
-        self._end(exc)
-        if self._figures is not None:
-            self._figures.fail(exc)
-        if self._respond is None:
+        self._note(exc)
+        if self.figures is not None:
+            self.figures.fail(exc)
+        if self.respond is None:
             return
         who = self.context.credentials
         full = who is not None and who.full_admin
@@ -173,31 +153,25 @@ class Call:
         except Exception:  # a border: an exception may fail to describe itself
             logger.exception("the error of %s cannot be shown", self.method.name)
             answer = jsonrpc.render_error(InternalError(), self.id, with_trace=False)
-        self._respond(answer)
+        self._answer(answer)
 
 
-class InnerCall(Call):
-    """A call from inside the server: its answer is a future."""
+class InnerCall(Call, eq=False, kw_only=True):
+    """A call from inside the server.
 
-    __slots__ = ("_outcome",)
+    Attributes:
+        outcome: resolved with its answer.
+    """
 
-    def __init__(
-        self,
-        method: Method,
-        values: list[Any],
-        context: Context,
-        outcome: asyncio.Future[Any],
-    ) -> None:
-        super().__init__(method, values, b"", context)
-        self._outcome = outcome
+    outcome: asyncio.Future[Any]
 
     def finish_encoded(self, result: bytes) -> None:
         """Give the plain result to whoever awaits it."""
-        if not self._outcome.done():
-            self._outcome.set_result(msgspec.json.decode(result))
+        if not self.outcome.done():
+            self.outcome.set_result(msgspec.json.decode(result))
 
     def fail(self, exc: BaseException) -> None:
         """Raise where the call is awaited."""
-        self._end(exc)
-        if not self._outcome.done():
-            self._outcome.set_exception(exc)
+        self._note(exc)
+        if not self.outcome.done():
+            self.outcome.set_exception(exc)

@@ -84,7 +84,7 @@ def _check_access(method: Method, context: Context, trail: Trail) -> None:
     except CallError as exc:
         if context.credentials is not None and not method.access.read_only:
             origin = None if context.session is None else context.session.origin
-            trail.begin(method.name, context.credentials, origin, None).end(exc)
+            trail.note_call(method.name, context.credentials, origin, None, exc)
         raise
 
 
@@ -288,6 +288,7 @@ class Dispatcher:
             respond if number else None,
             self._max_answer,
             figures,
+            session.options.legacy_jobs,
         )
         if not method.access.read_only:
             call.audit(self._trail)
@@ -356,7 +357,7 @@ class Dispatcher:
         _check_access(found, context, self._trail)
         values = found.params.bind(params, {})
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        call = InnerCall(found, values, context, outcome)
+        call = InnerCall(found, values, b"", context, outcome=outcome)
         if not found.access.read_only:
             call.audit(self._trail)
         self._run(call)

@@ -6,20 +6,25 @@ from functools import partial
 
 import msgspec
 
-from middlewared import CallError, Date, ejson
+from middlewared import CallError, Credentials, Date, ejson
 from middlewared.clock import Clock
 from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.attempts import Attempts
 from middlewared_jobs.declared import description_of, lock_of, spec_of
 from middlewared_jobs.ids import JobIds
+from middlewared_jobs.insiders import Insiders
 from middlewared_jobs.joining import find_to_join
 from middlewared_jobs.ledger import Ledger
 from middlewared_jobs.lockqueue import LockQueue
 from middlewared_jobs.options import DEFAULT
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.plumbing import check_pipes
-from middlewared_jobs.record import JobRecord, snapshot_credentials
+from middlewared_jobs.record import (
+    CoreGetJobsItemCredentials,
+    JobRecord,
+    snapshot_credentials,
+)
 from middlewared_jobs.roster import Roster
 from middlewared_jobs.run import Run
 from middlewared_jobs.seal import Seal
@@ -34,6 +39,9 @@ from middlewared_jobs.uids import Uids
 __all__ = ["Admission"]
 
 logger = logging.getLogger(__name__)
+
+#: A login, and what history shows of it.
+_Snapshot = tuple[Credentials | None, CoreGetJobsItemCredentials | None]
 
 
 class Admission:
@@ -79,6 +87,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._uids = Uids()
+        self._last: _Snapshot | None = None
 
     def accept(self, wish: Submission) -> None:
         """Make a job of a wish, or let it share one; the wish is told later.
@@ -110,19 +119,20 @@ class Admission:
     def share(self, run: Run, wish: Submission) -> None:
         """Let a wish share an unfinished job: one more message id, one more waiter."""
         if not run.accepted:
-            run.joining.append(wish)
+            run.joining += (wish,)
             return
         if wish.message_id is not msgspec.UNSET:
             run.record.message_ids.append(wish.message_id)
-        run.insiders.add(wish.session, wish.credentials)
+        if run.insiders is not None:
+            run.insiders.add(wish.session, wish.credentials)
         event = self._announcer.event(run, "changed")
 
         def saved(exc: Exception | None) -> None:
             if exc is not None:
-                wish.refused(_not_written(exc))
+                wish.asker.refused(_not_written(exc))
                 return
             self._announcer.publish(event)
-            wish.accepted(run)
+            wish.asker.accepted(wish, run)
 
         self._ledger.write(run, saved)
 
@@ -156,7 +166,7 @@ class Admission:
             description=description_of(spec, wish.values),
             abortable=spec.abortable,
             time_created=Date(self._clock.time_ms()),
-            credentials=snapshot_credentials(who),
+            credentials=self._snapshot(who),
             owner=None if who is None else who.account_id,
             instance=number,
             parent=wish.parent,
@@ -170,6 +180,12 @@ class Admission:
             counts=dict.fromkeys(spec.counts, 0),
             steps=declared_steps(spec, number),
         )
+
+    def _snapshot(self, who: Credentials | None) -> CoreGetJobsItemCredentials | None:
+        """Keep of a login what history shows; mostly it is that of the job before."""
+        if self._last is None or self._last[0] is not who:
+            self._last = who, snapshot_credentials(who)
+        return self._last[1]
 
     def _choose(self, record: JobRecord, wish: Submission) -> None:
         """Put into a record what the caller chose."""
@@ -207,7 +223,9 @@ class Admission:
     def _enqueue(self, run: Run, wish: Submission) -> None:
         """Write a new job; in the same row as running, when it may start at once."""
         self._roster.add(run)
-        run.insiders.add(wish.session, wish.credentials)
+        if wish.method.results.secret:
+            run.insiders = Insiders()
+            run.insiders.add(wish.session, wish.credentials)
         added = self._announcer.event(run, "added")
         run.accepting = partial(self._accepted, run, wish, added)
         if run.record.transient:
@@ -243,10 +261,10 @@ class Admission:
             return
         run.accepted = True
         self._announcer.publish(added)
-        wish.accepted(run)
-        for joining in run.joining:
-            self.share(run, joining)
-        run.joining.clear()
+        wish.asker.accepted(wish, run)
+        joining, run.joining = run.joining, ()
+        for other in joining:
+            self.share(run, other)
 
     def _refuse(self, run: Run, wish: Submission, exc: Exception) -> None:
         """Forget a job that could not be written: nobody has its id."""
@@ -254,7 +272,7 @@ class Admission:
         self._roster.remove(run)
         self._attempts.forget(run)
         for refused in (wish, *run.joining):
-            refused.refused(_not_written(exc))
+            refused.asker.refused(_not_written(exc))
         self._attempts.start_next()
 
 

@@ -25,6 +25,9 @@ from middlewared_jobs.views import VIEWS, View
 
 __all__ = ["Announcer"]
 
+#: Of a move that nobody listens to.
+_NO_EVENTS: dict[str, Event] = {}
+
 
 class Announcer:
     """Publishes what happens to jobs on the collections of `VIEWS`.
@@ -79,13 +82,16 @@ class Announcer:
             change = change_of(record)
         if self._followed:
             before = run.told
-        events = {}
-        for name, view in self._heard.items():
-            events[name] = self._event(run, view, msg, importance, before)
+        events = _NO_EVENTS
+        if self._heard:
+            events = {
+                name: self._event(run, view, msg, importance, before)
+                for name, view in self._heard.items()
+            }
         told = Announcement(run.id, msg, events, change, run=run)
         if numbered:
             told.size = size_of(record, change)
-            run.untold.append(told)
+            run.untold += (told,)
         else:
             run.loose_at = self._loop.time()
         if change is not None:
@@ -122,7 +128,7 @@ class Announcer:
             audience=run.audience,
             importance=importance,
             clear=clear,
-            clear_for=run.insiders,
+            clear_for=run.insiders or (),
             previous=previous,
         )
 

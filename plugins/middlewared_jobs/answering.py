@@ -1,6 +1,7 @@
 """What a call of a job method is answered: the id at once, or the end of the job."""
 
 import logging
+from functools import partial
 
 from middlewared.call import Call
 from middlewared_jobs.outcome import abort_error, encoding_error, rebuild_error
@@ -19,7 +20,7 @@ def answer_accepted(call: Call, run: Run) -> None:
     elif run.record.final:
         _answer_end(call, run)
     else:
-        run.waiters.append(lambda: _answer_end(call, run))
+        run.waiters += (partial(_answer_end, call, run),)
 
 
 def _answer_end(call: Call, run: Run) -> None:

@@ -171,7 +171,7 @@ class Attempts:
         if not (helps or parent in self._roster.running):
             return False
         check_deadlock(parent, child, self._roster, self._queue)
-        parent.awaits.append(child)
+        parent.awaits += (child,)
         if len(parent.awaits) == 1 and not helps:
             self._queue.lend(parent)
             if parent.kind is Kind.THREAD:
@@ -181,7 +181,8 @@ class Attempts:
 
     def take_back(self, parent: Run, child: Run) -> None:
         """Undo one `lend`: it waits for one job less."""
-        parent.awaits.remove(child)
+        place = parent.awaits.index(child)  # it may wait for a job several times
+        parent.awaits = parent.awaits[:place] + parent.awaits[place + 1 :]
         if not parent.awaits and not parent.spec.helper:
             self._queue.take_back(parent)
             if parent.kind is Kind.THREAD:
@@ -230,7 +231,7 @@ class Attempts:
         running.add(run)
         event = self._announcer.event(run, "changed", Importance.MOVE)
         if run.accepted:
-            self._ledger.insist(run, partial(self._started, run, event))
+            self._ledger.insist(run, event, self._started)
         else:
             self._ledger.write(run, partial(self._accepted, run, event))
 
@@ -239,7 +240,7 @@ class Attempts:
         if not run.accepted:
             run.accepting(exc)
         elif exc is not None:
-            self._ledger.insist(run, partial(self._started, run, event))
+            self._ledger.insist(run, event, self._started)
         if exc is None and run.accepted:
             self._started(run, event)
 
@@ -348,7 +349,7 @@ class Attempts:
         record.state, record.phase = State.WAITING, Phase.RETRYING
         record.run_at = Date(now + int(wait * 1000)) if wait else None
         event = self._announcer.event(run, "changed")
-        self._ledger.insist(run, partial(self._waits_again, run, event))
+        self._ledger.insist(run, event, self._waits_again)
 
     def _waits_again(self, run: Run, event: Announcement) -> None:
         self._announcer.publish(event)
@@ -406,7 +407,7 @@ class Attempts:
             run.plumbing.close_body_ends()
         final = self._announcer.event(run, "changed")
         self._roster.ending.add(run)
-        self._ledger.insist(run, partial(self._finished, run, final))
+        self._ledger.insist(run, final, self._finished)
 
     def _finished(self, run: Run, final: Announcement) -> None:
         if not run.accepted:
@@ -414,7 +415,7 @@ class Attempts:
         self._announcer.publish(final)
         for answer in run.waiters:
             answer()
-        run.waiters.clear()
+        run.waiters = ()
         run.finish()
         self._roster.ending.discard(run)
         self._roster.figures.note_end(run.record)

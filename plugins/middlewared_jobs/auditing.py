@@ -4,45 +4,35 @@ from middlewared.audit import OK, Trail
 from middlewared_jobs.run import Run
 from middlewared_jobs.submission import Submission
 
-__all__ = ["JobNote"]
+__all__ = ["note_job"]
 
 #: Bytes of arguments that an entry has; of longer ones only the size is kept.
 MAX_ARGUMENTS = 4096
 
 
-class JobNote:
-    """Writes down who started a job, or shares one, however that came about.
+def note_job(trail: Trail, wish: Submission, run: Run) -> None:
+    """Write down who started a job, or shares one, however that came about.
 
-    It does not hold the wish, which holds whoever holds this.
+    Args:
+        trail: where to.
+        wish: how it came about.
+        run: the job; it is on disk.
     """
-
-    __slots__ = ("_method", "_origin", "_reason", "_trail", "_who")
-
-    def __init__(self, trail: Trail, wish: Submission) -> None:
-        quiet = wish.method.access.read_only
-        self._trail = None if quiet else trail
-        self._who = wish.credentials
-        self._origin = None if wish.session is None else wish.session.origin
-        self._method = wish.method.name
-        self._reason = _reason(wish)
-
-    def accepted(self, run: Run) -> None:
-        """Write it down: the job is on disk."""
-        if self._trail is None:
-            return
-        arguments = bytes(run.record.arguments)
-        if len(arguments) > MAX_ARGUMENTS:
-            arguments = b'["(%d bytes)"]' % len(arguments)
-        self._trail.note(
-            "JOB",
-            OK,
-            who=self._who,
-            origin=self._origin,
-            method=self._method,
-            params=arguments,
-            job_id=run.id,
-            detail=self._reason,
-        )
+    if wish.method.access.read_only:
+        return
+    arguments = bytes(run.record.arguments)
+    if len(arguments) > MAX_ARGUMENTS:
+        arguments = b'["(%d bytes)"]' % len(arguments)
+    trail.note(
+        "JOB",
+        OK,
+        who=wish.credentials,
+        origin=None if wish.session is None else wish.session.origin,
+        method=wish.method.name,
+        params=arguments,
+        job_id=run.id,
+        detail=_reason(wish),
+    )
 
 
 def _reason(wish: Submission) -> str | None:

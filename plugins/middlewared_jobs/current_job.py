@@ -1,14 +1,14 @@
 """What a running job's body may use: the `Job` that is its first parameter."""
 
-import errno
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Literal
 
 import anyio.from_thread
 
 from middlewared import CallError, Context, Credentials, ejson
 from middlewared.context import Services
+from middlewared_jobs.desk import NO_DESK, Desk
 from middlewared_jobs.joblog import SILENT, JobLog
 from middlewared_jobs.notebook import Notebook
 from middlewared_jobs.notes import ExitKind, ItemError, Severity
@@ -18,15 +18,6 @@ from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
 from middlewared_jobs.step import JobAborted, Step, StepSpec
 
 __all__ = ["Job", "JobAborted", "JobContext"]
-
-
-async def _refuse(pid: int, grace: float | None) -> None:
-    """Stand in for `adopt` in a child process, which has no row to write."""
-    raise CallError(f"Process {pid} ends with the job's own process", errno.EOPNOTSUPP)
-
-
-def _nothing() -> None:
-    """Stand in for `release` there."""
 
 
 class JobContext(Context):
@@ -67,18 +58,17 @@ class Job:
         context: Context,
         notebook: Notebook,
         catalog: Mapping[int, str] | None = None,
+        desk: Desk = NO_DESK,
     ) -> None:
         self.context = context
         self.log: logging.Logger = SILENT
         self.aborted = False
         self.pipes = JobPipes()
         self._log: JobLog | None = None
-        self._adopter: Callable[[int, float | None], Awaitable[None]] = _refuse
-        self._releaser: Callable[[], None] = _nothing
-        self._wrapper: Callable[[int], Awaitable[Any]] | None = None
+        self._desk = desk
         self._record = record
         self._notebook = notebook
-        self._gate = Gate(notebook.set_paused)
+        self._gate = Gate(notebook)
         self._catalog = catalog or {}
         self._checkpoint = bytes(record.checkpoint)
 
@@ -173,7 +163,7 @@ class Job:
                 already; EIO, the database could not be written; EOPNOTSUPP, the body
                 runs in a child process itself, and all it starts ends with that.
         """
-        await self._adopter(pid, grace)
+        await self._desk.adopt(pid, grace)
 
     def release(self) -> None:
         """Kill what the adopted child left in its session, and let it go.
@@ -181,7 +171,7 @@ class Job:
         Call it when the child has ended and before it is waited for, since its number
         may be used again from then on. Reads the process table.
         """
-        self._releaser()
+        self._desk.release()
 
     # Other jobs.
 
@@ -197,7 +187,7 @@ class Job:
         Raises:
             CallError: it is refused.
         """
-        self._find_wrapper()
+        self._desk.check_open()
         number: int = await self.context.call("job.submit", method, list(params))
         return number
 
@@ -217,25 +207,17 @@ class Job:
             Exception: what the other one raised; CallError ECANCELED, it was aborted.
             CallError: EPERM, it belongs to somebody else; EOPNOTSUPP, in a process job.
         """
-        return await self._find_wrapper()(number)
+        return await self._desk.wrap(number)
 
     def start_sync(self, method: str, *params: Any) -> int:
         """Do what `start` does, in the thread of a plain ``def`` body."""
-        self._find_wrapper()
+        self._desk.check_open()
         return anyio.from_thread.run(self.start, method, *params)
 
     def wrap_sync(self, number: int) -> Any:
         """Do what `wrap` does, in the thread of a plain ``def`` body."""
-        self._find_wrapper()
+        self._desk.check_open()
         return anyio.from_thread.run(self.wrap, number)
-
-    def _find_wrapper(self) -> Callable[[int], Awaitable[Any]]:
-        if self._wrapper is None:
-            raise CallError(
-                "A process job cannot start or wrap jobs: they live in the server",
-                errno.EOPNOTSUPP,
-            )
-        return self._wrapper
 
     # The record.
 

@@ -25,8 +25,8 @@ from middlewared_jobs.access import check_own
 from middlewared_jobs.admission import Admission
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.answering import answer_accepted
+from middlewared_jobs.askers import Caller, Waiter
 from middlewared_jobs.attempts import Attempts
-from middlewared_jobs.auditing import JobNote
 from middlewared_jobs.change import change_of
 from middlewared_jobs.draining import Draining
 from middlewared_jobs.history import History
@@ -146,6 +146,7 @@ class Jobs:
         )
         self.draining = Draining(self._roster, self._attempts, context.get(Shutdown))
         self._trail = context.get(Trail)
+        self._answer_call = self._answer  # bound once
         self.restarting = anyio.Lock()
 
     def _listed(self) -> Iterable[JobRecord]:
@@ -161,21 +162,14 @@ class Jobs:
         Raises:
             CallError: EBUSY, the lock, the queue or a stopping server refuses it.
         """
-        wish = submission_of(call)
-        note = JobNote(self._trail, wish)
+        asker = Caller(call, self._trail, self._answer_call)
+        self._admission.accept(submission_of(call, asker))
 
-        def accepted(run: Run) -> None:
-            call.hand_over()
-            note.accepted(run)
-            waits = wish.parent is not None and not call.legacy_jobs
-            if not waits or self._lend(call, run, wish.parent):
-                self._answer(call, run)
-
-        wish.accepted, wish.refused = accepted, call.fail
-        self._admission.accept(wish)
-
-    def _answer(self, call: Call, run: Run) -> None:
+    def _answer(self, call: Call, wish: Submission, run: Run) -> None:
         """Answer a call that has its job; until then its client may give it up."""
+        waits = wish.parent is not None and not call.legacy_jobs
+        if waits and not self._lend(call, run, wish.parent):
+            return
         answer_accepted(call, run)
         if not (call.legacy_jobs or run.record.final):
             call.on_cancel(partial(self._give_up, call, run))
@@ -192,7 +186,7 @@ class Jobs:
             return True
         try:
             if self._attempts.lend(parent, run):
-                run.waiters.append(partial(self._attempts.take_back, parent, run))
+                run.waiters += (partial(self._attempts.take_back, parent, run),)
         except CallError as exc:
             if run.record.parent == parent_id:
                 self._attempts.abort(run, SYSTEM.username, exc.text)
@@ -243,19 +237,7 @@ class Jobs:
         self, wish: Submission, enter: Callable[[Submission], None]
     ) -> JobRecord:
         outcome: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
-
-        note = JobNote(self._trail, wish)
-
-        def accepted(run: Run) -> None:
-            note.accepted(run)
-            if not outcome.done():
-                outcome.set_result(run.record)
-
-        def refused(exc: Exception) -> None:
-            if not outcome.done():
-                outcome.set_exception(exc)
-
-        wish.accepted, wish.refused = accepted, refused
+        wish.asker = Waiter(outcome, self._trail)
         enter(wish)
         return await outcome
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import anyio
 
+from middlewared_jobs.notebook import Notebook
+
 __all__ = ["Gate"]
 
 #: Seconds between two looks of a thread at whether its job is aborted: in a child, the
@@ -19,15 +21,15 @@ class Gate:
     its orders.
 
     Args:
-        paused: called when the body begins to wait (True), and when it goes on.
+        notebook: is told when the body begins to wait, and when it goes on.
 
     Attributes:
         closed: the body is to wait.
     """
 
-    def __init__(self, paused: Callable[[bool], None]) -> None:
+    def __init__(self, notebook: Notebook) -> None:
         self.closed = False
-        self._paused = paused
+        self._notebook = notebook
         # Made by `close`: few jobs are ever paused.
         self._opened: threading.Event | None = None
         self._opened_in_loop: anyio.Event | None = None
@@ -49,11 +51,11 @@ class Gate:
         """Pass the gate in the loop. Safe to cancel."""
         if not self.closed:
             return
-        self._paused(True)
+        self._notebook.set_paused(True)
         while self.closed:
             self._opened_in_loop = anyio.Event()
             await self._opened_in_loop.wait()
-        self._paused(False)
+        self._notebook.set_paused(False)
 
     def wait_in_thread(self, check: Callable[[], None]) -> None:
         """Pass the gate in a thread.
@@ -63,10 +65,10 @@ class Gate:
         """
         if not self.closed:
             return
-        self._paused(True)
+        self._notebook.set_paused(True)
         while self.closed:
             check()
             opened = self._opened
             assert opened is not None  # noqa: S101 - made before it was closed
             opened.wait(LOOK_SECONDS)
-        self._paused(False)
+        self._notebook.set_paused(False)

@@ -1,5 +1,6 @@
 """What is known of a job: the record, and the item that clients of the wire see."""
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -269,9 +270,11 @@ class JobRecord(msgspec.Struct, kw_only=True):
 
     def audience(self, read_roles: frozenset[str]) -> Audience:
         """Say who may see the job."""
-        return Audience(self.owner, read_roles)
+        return _audience(self.owner, read_roles)
 
 
+#: There are few owners and roles, and many jobs.
+_audience = lru_cache(1024)(Audience)
 _ALL = JobRecord.__struct_fields__
 #: Fields that are stored together, see `JobRecord`.
 DETAILS = _ALL[_ALL.index("key_digest") :]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,7 @@ from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.record import DETAILS, NULL, JobRecord
 from middlewared_jobs.states import FINAL, State
+from middlewared_jobs.store import Saved
 
 __all__ = [
     "BOOLEANS",
@@ -21,6 +22,7 @@ __all__ = [
     "UPSERT",
     "VARYING",
     "Row",
+    "Rows",
     "fixed_values",
     "json_text",
     "record_of",
@@ -267,16 +269,34 @@ CHANGES = {
 }
 
 
-class Row:
+class Row(msgspec.Struct, eq=False):
     """The row of an unfinished job as it was last handed over.
 
+    Called with the outcome, it takes note of it, and hands it on.
+
     Attributes:
+        among: where the newest rows of unfinished jobs are, by number.
+        number: of the job.
         values: of the columns `VARYING`.
+        saved: is told the outcome.
         written: it is on disk.
     """
 
-    __slots__ = ("values", "written")
+    among: "Rows"
+    number: int
+    values: tuple[Any, ...]
+    saved: Saved | None
+    written: bool = False
 
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        self.values = values
-        self.written = False
+    def __call__(self, exc: Exception | None) -> None:
+        """Hear whether it is written."""
+        saved, self.saved = self.saved, None
+        if exc is None:
+            self.written = True
+        elif self.among.get(self.number) is self:
+            del self.among[self.number]  # of a new job nothing more may come
+        if saved is not None:
+            saved(exc)
+
+
+Rows: TypeAlias = dict[int, Row]

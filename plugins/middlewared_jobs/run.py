@@ -90,7 +90,8 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
         watchers: to call when its progress has changed.
         awaits: jobs that its body waits for, which use its slot meanwhile.
         joining: wishes that share it as soon as it is accepted.
-        insiders: sessions whose call created or joined it; they see its secrets.
+        insiders: sessions whose call created or joined it, and see the secrets in its
+            result; None when its results have none.
         scope: cancels an async body, while it runs.
         waits: cancel what its body waits for.
         child: runs the body of a process job; its own from before it is RUNNING.
@@ -129,13 +130,13 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     queued: bool = False
     accepted: bool = False
     accepting: Callable[[Exception | None], None] = _settled
-    joining: "list[Submission]" = []
-    waiters: list[Callable[[], None]] = []
-    watchers: list[Callable[[], None]] = []
-    awaits: "list[Run]" = []
-    insiders: Insiders = msgspec.field(default_factory=Insiders)
+    joining: "tuple[Submission, ...]" = ()
+    waiters: tuple[Callable[[], None], ...] = ()
+    watchers: tuple[Callable[[], None], ...] = ()
+    awaits: "tuple[Run, ...]" = ()
+    insiders: Insiders | None = None
     scope: anyio.CancelScope | None = None
-    waits: list[anyio.CancelScope] = []
+    waits: tuple[anyio.CancelScope, ...] = ()
     child: Child | None = None
     adopted: AdoptedChild | None = None
     plumbing: Plumbing | None = None
@@ -153,7 +154,7 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     progress_due: bool = False
     urgent_due: bool = False
     progress_at: float = 0.0
-    untold: list[Announcement] = []
+    untold: tuple[Announcement, ...] = ()
     told: bytes | None = None
     loose_at: float = 0.0
     over: bool = False

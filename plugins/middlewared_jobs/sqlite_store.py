@@ -26,6 +26,7 @@ from middlewared_jobs.rows import (
     STORED,
     UPSERT,
     Row,
+    Rows,
     fixed_values,
     json_text,
     record_of,
@@ -112,7 +113,7 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         #: The newest rows of unfinished jobs.
-        self._rows: dict[int, Row] = {}
+        self._rows: Rows = {}
 
     async def first_id(self) -> int:
         """Give the first id that was never reserved."""
@@ -136,11 +137,11 @@ class SqliteStore:
         moves: Sequence[Move] = (),
     ) -> None:
         """Write a job as it is now; params are erased once it has ended."""
-        values, done = varying_values(record, params), saved
+        values = varying_values(record, params)
+        done: Saved | None = saved
         statements = [self._statement(record, values)]
         if record.state not in FINAL:
-            row = self._rows[record.id] = Row(values)
-            done = partial(self._saved, record.id, row, saved)
+            done = self._rows[record.id] = Row(self._rows, record.id, values, saved)
         for error in errors:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
@@ -155,17 +156,6 @@ class SqliteStore:
                 if change.makes(before.values, values):
                     return change.sql, change.values(record.id, values)
         return UPSERT, (*fixed_values(record), *values)
-
-    def _saved(
-        self, number: int, row: Row, saved: Saved | None, exc: Exception | None
-    ) -> None:
-        """Take note that the row of a job is written, or not."""
-        if exc is None:
-            row.written = True
-        elif self._rows.get(number) is row:
-            del self._rows[number]  # of a new job nothing more may come
-        if saved is not None:
-            saved(exc)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""

@@ -1,8 +1,7 @@
 """One wish for a job: the method and its params, who asks, and who wants to know."""
 
 import errno
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,13 +15,31 @@ from middlewared_jobs.plumbing import Plumbing
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.run import Run
 
-__all__ = ["NotAccepted", "Submission", "submission_of"]
+__all__ = ["Asker", "NotAccepted", "Submission", "submission_of"]
 
 UNSET = msgspec.UNSET
 
 
-def _nobody(_: Any) -> None:
-    """Stand in for a listener."""
+class Asker(Protocol):
+    """Who wants to know what becomes of a wish; it does not hold the wish."""
+
+    def accepted(self, wish: "Submission", run: Run) -> None:
+        """Hear of the job: its row is committed and announced."""
+        ...
+
+    def refused(self, exc: Exception) -> None:
+        """Hear that it could not be written."""
+        ...
+
+
+class _Nobody(Asker):
+    """Stands in for an asker."""
+
+    def accepted(self, wish: "Submission", run: Run) -> None:
+        """Do nothing."""
+
+    def refused(self, exc: Exception) -> None:
+        """Do nothing."""
 
 
 class NotAccepted(CallError):
@@ -46,8 +63,7 @@ class Submission(msgspec.Struct, eq=False):
         schedule: the schedule that asks.
         restarts: the ended job that this one goes on with.
         plumbing: its pipes, None when it has none.
-        accepted: called with the run once its row is committed and announced.
-        refused: called when it could not be written.
+        asker: who wants to know.
     """
 
     method: Method
@@ -60,11 +76,10 @@ class Submission(msgspec.Struct, eq=False):
     schedule: int | None = None
     restarts: JobRecord | None = None
     plumbing: Plumbing | None = None
-    accepted: Callable[[Run], None] = _nobody
-    refused: Callable[[Exception], None] = _nobody
+    asker: Asker = _Nobody()
 
 
-def submission_of(call: Call) -> Submission:
+def submission_of(call: Call, asker: Asker) -> Submission:
     """Give the wish that a call of a job method is."""
     context = call.context
     return Submission(
@@ -74,4 +89,5 @@ def submission_of(call: Call) -> Submission:
         session=call.session,
         message_id=call.message_id,
         parent=context.job if isinstance(context, JobContext) else None,
+        asker=asker,
     )

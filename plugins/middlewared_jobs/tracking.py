@@ -3,7 +3,6 @@
 import errno
 import weakref
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -49,9 +48,9 @@ class Tracker:
         self._services = context.services
         self._now = clock.time_ms
         self._settings = settings
-        self._noted = noted
-        self._write = write
-        self._wrap = wrap
+        self.noted = noted
+        self.write = write
+        self.wrap = wrap
 
     def track(
         self,
@@ -102,40 +101,46 @@ class Tracker:
         record = run.record
         # Weakly, since the run holds the job: a job that has ended is freed at once,
         # and does not wait for the garbage collector.
-        known = weakref.ref(run)
-        noted = partial(self._note, known)
-        notebook = Notebook(record, self._settings, self._now, noted)
+        desk = _RunDesk(weakref.ref(run), self)
+        notebook = Notebook(record, self._settings, self._now, desk.noted)
         context = JobContext(self._services, who, record.id)
-        job = Job(record, context, notebook, run.spec.messages)
-        job._adopter = partial(self._adopt, known)
-        job._releaser = partial(_release, known)
-        job._wrapper = partial(self._wrap_other, known)
-        return job
+        return Job(record, context, notebook, run.spec.messages, desk)
 
-    def _note(self, known: weakref.ref[Run], urgent: bool) -> None:
-        run = known()
+
+class _RunDesk(msgspec.Struct, eq=False):
+    """The desk of one run, while there is one."""
+
+    known: "weakref.ref[Run]"
+    tracker: Tracker
+
+    def noted(self, urgent: bool) -> None:
+        """Hear that the body noted something."""
+        run = self.known()
         if run is not None:
-            self._noted(run, urgent)
+            self.tracker.noted(run, urgent)
 
-    async def _adopt(
-        self, known: weakref.ref[Run], pid: int, grace: float | None
-    ) -> None:
-        run = known()
+    def check_open(self) -> None:
+        """Let the body pass."""
+
+    async def adopt(self, pid: int, grace: float | None) -> None:
+        """Tie a child process of the body to the job."""
+        await adopt(self._run(), self.tracker.write, pid, grace)
+
+    def release(self) -> None:
+        """Let it go."""
+        run = self.known()
+        if run is not None:
+            release(run)
+
+    async def wrap(self, number: int) -> Any:
+        """Wait for another job."""
+        return await self.tracker.wrap(self._run(), number)
+
+    def _run(self) -> Run:
+        run = self.known()
         if run is None:
             raise CallError("The job has ended", errno.EINVAL)
-        await adopt(run, self._write, pid, grace)
-
-    async def _wrap_other(self, known: weakref.ref[Run], number: int) -> Any:
-        run = known()
-        if run is None:
-            raise CallError("The job has ended", errno.EINVAL)
-        return await self._wrap(run, number)
-
-
-def _release(known: weakref.ref[Run]) -> None:
-    run = known()
-    if run is not None:
-        release(run)
+        return run
 
 
 def declared_steps(spec: JobSpec, job: int) -> list[StepRecord]:

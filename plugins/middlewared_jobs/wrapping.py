@@ -51,11 +51,11 @@ async def wrap(jobs: Waiting, outer: Run, number: int) -> Any:
 def _until_abort(outer: Run) -> Iterator[None]:
     """Stop waiting when the job whose body waits is aborted, also in a thread."""
     with anyio.CancelScope() as scope:
-        outer.waits.append(scope)
+        outer.waits += (scope,)
         try:
             yield
         finally:
-            outer.waits.remove(scope)
+            outer.waits = tuple(other for other in outer.waits if other is not scope)
 
 
 @contextmanager
@@ -72,8 +72,8 @@ def _forwarded(inner: Run, outer: Run) -> Iterator[None]:
         )
 
     forward()
-    inner.watchers.append(forward)
+    inner.watchers += (forward,)
     try:
         yield
     finally:
-        inner.watchers.remove(forward)
+        inner.watchers = tuple(w for w in inner.watchers if w is not forward)

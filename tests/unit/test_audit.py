@@ -253,7 +253,7 @@ def test_trail_without_a_keeper_forgets(server: WireServer) -> None:
     trail = server.running.context.get(Trail)
     trail.attach(None)
     trail.note("LOGIN", "OK")
-    trail.begin("pool.create", None, None, None).end(None)
+    trail.note_call("pool.create", None, None, None, None)
 
 
 @pytest.mark.parametrize(
