@@ -36,14 +36,18 @@ class Parcel:
 
     Attributes:
         items: the events with their frames.
+        events: how many of them are events of collections.
         size: bytes of all frames.
         made_at: the loop's time, seconds.
     """
 
-    __slots__ = ("_joined", "items", "made_at", "size")
+    __slots__ = ("_joined", "events", "items", "made_at", "size")
 
-    def __init__(self, items: list[tuple[Any, bytes]], made_at: float) -> None:
+    def __init__(
+        self, items: list[tuple[Any, bytes]], made_at: float, own: int = 0
+    ) -> None:
         self.items = items
+        self.events = len(items) - own
         self.made_at = made_at
         self.size = sum([len(frame) for _, frame in items])
         self._joined: bytes | None = None
@@ -60,6 +64,23 @@ class Parcel:
 Deliver: TypeAlias = Callable[[Parcel], None]
 
 
+class _Own:
+    """Stands for what one member is sent besides the events of collections.
+
+    Attributes:
+        count: of such frames in this tick.
+    """
+
+    __slots__ = ("count",)
+
+    collection = ""
+    importance = Importance.KEEP
+    key = None
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Broadcast:
     """Collects the events of a tick and gives each group its own in one piece.
 
@@ -67,14 +88,14 @@ class Broadcast:
     the same bytes. The time of one event grows with the groups, not with the members,
     and each member costs one write a tick, however many events there were.
 
-    Order is kept for each member: whatever else is sent to it in the same tick must be
-    preceded by `catch_up`.
+    Order is kept for each member: whatever else is sent to it in the same tick has to
+    be given to `insert`, or preceded by `catch_up`.
 
     Attributes:
         pending: events of this tick with their frames; always the same list.
     """
 
-    __slots__ = ("_groups", "_names", "_places", "_told", "pending")
+    __slots__ = ("_groups", "_names", "_own", "_places", "_told", "pending")
 
     def __init__(self) -> None:
         self.pending: list[tuple[Any, bytes]] = []
@@ -84,6 +105,8 @@ class Broadcast:
         self._places: dict[Hashable, frozenset[str]] = {}
         #: How many of the pending events a member has had, or came too late for.
         self._told: dict[Hashable, int] = {}
+        #: Members that are sent something of their own in this tick.
+        self._own: dict[Hashable, _Own] = {}
 
     def place(self, member: Hashable, names: frozenset[str], deliver: Deliver) -> None:
         """Put a member where it belongs; it has had all events until now.
@@ -116,38 +139,63 @@ class Broadcast:
             asyncio.get_running_loop().call_soon(self._flush)
         self.pending.append((event, frame))
 
+    def insert(self, member: Hashable, frame: bytes) -> bool:
+        """Send a member a frame after the events until now; it leaves with them.
+
+        Returns:
+            False when no events are on their way to it: then the frame is not taken.
+        """
+        if not self.pending or member not in self._places:
+            return False
+        own = self._own.get(member)
+        if own is None:
+            own = self._own[member] = _Own()
+        own.count += 1
+        self.pending.append((own, frame))
+        return True
+
     def catch_up(self, member: Hashable) -> None:
         """Send a member now what it has not had of this tick; others are ignored."""
         names = self._places.get(member)
         if names is None or not self.pending:
             return
-        parcel = self._parcel(names, self._told.get(member, 0))
+        own = self._own.pop(member, None)
+        parcel = self._parcel(names, self._told.get(member, 0), own)
         self._told[member] = len(self.pending)
         if parcel.items:
             self._groups[names][member](parcel)
 
     def _flush(self) -> None:
         late, self._told = self._told, {}
+        owners, self._own = self._own, {}
         for names, members in tuple(self._groups.items()):
             whole = None  # made when somebody is to have it
             for member, deliver in tuple(members.items()):
-                if late and member in late:
-                    rest = self._parcel(names, late[member])
+                if (late and member in late) or (owners and member in owners):
+                    start, own = late.get(member, 0), owners.get(member)
+                    rest = self._parcel(names, start, own)
                     if rest.items:
                         deliver(rest)
                     continue
                 if whole is None:
-                    whole = self._parcel(names, 0)
-                if not whole.items:
+                    whole = self._parcel(names, 0, None)
+                if whole.items:
+                    deliver(whole)
+                elif not (late or owners):
                     break
-                deliver(whole)
         self.pending.clear()
 
-    def _parcel(self, names: frozenset[str], start: int) -> Parcel:
-        """Make the parcel of a group from the events after the first *start*."""
+    def _parcel(self, names: frozenset[str], start: int, own: _Own | None) -> Parcel:
+        """Make the parcel of a group, or of a member, after the first *start*."""
         items = self.pending[start:] if start else self.pending
         if ALL_EVENTS in names:
-            items = list(items)
-        else:
+            # Only what is somebody's own has no collection.
+            items = [item for item in items if item[0].collection or item[0] is own]
+        elif own is None:
             items = [item for item in items if item[0].collection in names]
-        return Parcel(items, asyncio.get_running_loop().time())
+        else:
+            items = [
+                item for item in items if item[0].collection in names or item[0] is own
+            ]
+        made_at = asyncio.get_running_loop().time()
+        return Parcel(items, made_at, 0 if own is None else own.count)

@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
 
     def send_parcel(self, parcel: Parcel) -> None:
         """Write the events of a tick; one by one when the client is behind."""
-        self._traffic.events += len(parcel.items)
+        self._traffic.events += parcel.events
         transport, size = self._transport, parcel.size
         # Mute is whoever has no transport or ends.
         if self._mute or self._paused or size > WRITE_SIZE:
@@ -456,8 +456,11 @@ class Connection(asyncio.Protocol):
         control: bool = False,
     ) -> None:
         """Queue a frame after the events of this tick."""
-        if self._news and self.session is not None:
-            self.session.catch_up()
+        session = self.session
+        if self._news and session is not None:
+            if key is None and not control and session.insert(frame):
+                return
+            session.catch_up()
         self._enqueue(frame, key, importance, control=control)
 
     def _enqueue(

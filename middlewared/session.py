@@ -271,6 +271,10 @@ class ClientSession(Subscriber):
         """Send what was published in this tick before anything else is sent."""
         self._bus.broadcast.catch_up(self)
 
+    def insert(self, frame: bytes) -> bool:
+        """Send a frame with the events of this tick; False when there are none."""
+        return self._bus.broadcast.insert(self, frame)
+
     def release(self) -> None:
         """Give a call's slot back and let what waits for one go on."""
         self.calls -= 1

@@ -33,7 +33,8 @@ class Member:
         """Take a parcel."""
         assert parcel.size == len(parcel.joined)
         assert parcel.joined == b"".join(frame for _, frame in parcel.items)
-        self.heard += [event.key for event, _ in parcel.items]
+        assert parcel.events == len([e for e, _ in parcel.items if e.collection])
+        self.heard += [int(frame[1:-1]) for _, frame in parcel.items]
         self.pieces.append(parcel.joined)
 
 
@@ -101,6 +102,23 @@ async def test_who_catches_up_gets_only_the_rest_later(broadcast: Broadcast) -> 
     assert other.pieces == [frame(1) + frame(2)]
 
 
+async def test_what_is_ones_own_stands_between_the_events(
+    broadcast: Broadcast,
+) -> None:
+    """In one piece with them; others do not get it, those of all events neither."""
+    member, other = join(broadcast, "jobs"), join(broadcast, "jobs")
+    everything, stranger = join(broadcast, ALL_EVENTS), Member()
+    assert not broadcast.insert(member, frame(0))
+    broadcast.add(Told("jobs", 1), frame(1))
+    assert broadcast.insert(member, frame(2))
+    assert not broadcast.insert(stranger, frame(2))
+    broadcast.add(Told("jobs", 3), frame(3))
+    assert broadcast.insert(everything, frame(4))
+    await tick()
+    assert (member.pieces, other.pieces) == ([b"<1><2><3>"], [b"<1><3>"])
+    assert everything.pieces == [b"<1><3><4>"]
+
+
 async def test_who_comes_gets_what_follows_and_who_goes_what_was(
     broadcast: Broadcast,
 ) -> None:
@@ -130,6 +148,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.sampled_from((*NAMES, "third"))),
         st.tuples(st.just("catch up"), st.integers(0, 3)),
+        st.tuples(st.just("insert"), st.integers(0, 3)),
         st.tuples(st.just("tick"), st.none()),
         st.tuples(
             st.just("place"),
@@ -165,6 +184,10 @@ def test_everybody_hears_what_a_model_says(steps: list[tuple[str, Any]]) -> None
                 for heard, names in zip(expected, places, strict=True):
                     if value in names or ALL_EVENTS in names:
                         heard.append(number)
+            elif what == "insert":
+                number += 1
+                if broadcast.insert(members[value], frame(number)):
+                    expected[value].append(number)
             elif what == "tick":
                 await tick()
                 assert [member.heard for member in members] == expected
