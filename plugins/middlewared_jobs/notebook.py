@@ -70,6 +70,26 @@ class Notebook:
             life of the body.
     """
 
+    __slots__ = (
+        "_attributes",
+        "_changed",
+        "_counts",
+        "_description",
+        "_doing",
+        "_extra",
+        "_item_errors",
+        "_job",
+        "_limits",
+        "_messages",
+        "_now",
+        "_pending",
+        "_percent",
+        "_steps",
+        "_touched",
+        "lock",
+        "noted_at",
+    )
+
     def __init__(
         self,
         record: JobRecord,

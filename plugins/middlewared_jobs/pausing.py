@@ -27,6 +27,8 @@ class Gate:
         closed: the body is to wait.
     """
 
+    __slots__ = ("_notebook", "_opened", "_opened_in_loop", "closed")
+
     def __init__(self, notebook: Notebook) -> None:
         self.closed = False
         self._notebook = notebook

@@ -359,6 +359,8 @@ class JobPipes:
         output: for what is downloaded, None when nothing is.
     """
 
+    __slots__ = ("_inputs", "_output")
+
     def __init__(
         self, inputs: Inputs | None = None, output: Output | None = None
     ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import msgspec
 
-from middlewared import Audience, Date
+from middlewared import Audience, Credentials, Date
 from middlewared.context import Context
 from middlewared.errors import CallError
 from middlewared.plugin import Method
@@ -81,7 +81,8 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
         params: the params as they are stored.
         audience: who may see it.
         limits: keys that it counts against while it runs, with their limits.
-        job: what the body sees; a new one for each attempt.
+        who: with whose rights the body runs.
+        make_job: makes what the body sees.
         queued: it is in the queue of those that could start.
         accepted: its first row is committed, so its id may be known outside.
         accepting: to call with the outcome of the write of its first row; does nothing
@@ -124,8 +125,8 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     priority: int
     kind: Kind
     audience: Audience
-    #: Made by whoever tracks the run, right after it.
-    job: Job = None  # type: ignore[assignment]  # set right after
+    who: Credentials | None
+    make_job: "Callable[[Run], Job]"
     params: bytes | None = None
     queued: bool = False
     accepted: bool = False
@@ -158,7 +159,19 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     told: bytes | None = None
     loose_at: float = 0.0
     over: bool = False
+    _job: Job | None = None
     _ended: asyncio.Future[JobRecord] | None = None
+
+    @property
+    def job(self) -> Job:
+        """What the body sees; made when it is needed, anew for each attempt."""
+        if self._job is None:
+            self._job = self.make_job(self)
+        return self._job
+
+    def drop_job(self) -> None:
+        """Let the next attempt have a new one: what the old one says is not heard."""
+        self._job = None
 
     @property
     def ended(self) -> asyncio.Future[JobRecord]:

@@ -51,6 +51,7 @@ class Tracker:
         self.noted = noted
         self.write = write
         self.wrap = wrap
+        self._make_job = self._job  # bound once
 
     def track(
         self,
@@ -65,7 +66,7 @@ class Tracker:
             CallError: EINVAL, its limits cannot be made of these params.
         """
         spec = spec_of(method)
-        run = Run(
+        return Run(
             record=record,
             method=method,
             spec=spec,
@@ -76,9 +77,9 @@ class Tracker:
             priority=record.priority,
             kind=spec.kind,
             audience=record.audience(spec.read_roles),
+            who=who,
+            make_job=self._make_job,
         )
-        run.job = self._job(run, who)
-        return run
 
     def show(self, spec: JobSpec, values: list[Any]) -> list[Any]:
         """Give params with the secrets in them redacted that their types do not tell.
@@ -92,18 +93,18 @@ class Tracker:
         record = run.record
         if not run.spec.restartable:
             record.steps = declared_steps(run.spec, record.id)
-        run.job = self._job(run, run.job.context.credentials)
+        run.drop_job()
         run.error = run.exit = run.expired = run.scope = None
         run.paused, run.paused_at = 0.0, None
         run.progress_due = run.urgent_due = False
 
-    def _job(self, run: Run, who: Credentials | None) -> Job:
+    def _job(self, run: Run) -> Job:
         record = run.record
         # Weakly, since the run holds the job: a job that has ended is freed at once,
         # and does not wait for the garbage collector.
         desk = _RunDesk(weakref.ref(run), self)
         notebook = Notebook(record, self._settings, self._now, desk.noted)
-        context = JobContext(self._services, who, record.id)
+        context = JobContext(self._services, run.who, record.id)
         return Job(record, context, notebook, run.spec.messages, desk)
 
 
