@@ -56,7 +56,7 @@ class Aborting:
             child.ask()
         # Last: a body that waits for a pipe looks then whether it is asked to end.
         if run.plumbing is not None:
-            run.plumbing.cut("the job was aborted")
+            run.plumbing.abort()
 
     def kill(self, run: Run) -> None:
         """Kill the child processes; a body in one of them ends with it."""

@@ -2,9 +2,9 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
-from middlewared_jobs.ending import Delivered, Ended, Failed, Succeeded
+from middlewared_jobs.ending import Aborted, Delivered, Ended, Failed, Succeeded
 from middlewared_jobs.feed import Feed
 from middlewared_jobs.outlet import Outlet
 from middlewared_jobs.pipes import Body, JobPipes, not_open, open_pipes
@@ -12,6 +12,9 @@ from middlewared_jobs.spec import JobSpec, Kind
 from middlewared_jobs.spool import Spool
 
 __all__ = ["Plumbing", "check_pipes"]
+
+#: Numbers of the errors that tell a body that a pipe of its is cut.
+BROKEN = frozenset({errno.EPIPE, errno.ECONNRESET})
 
 
 class Plumbing:
@@ -41,6 +44,7 @@ class Plumbing:
             self._body_ends["output"] = outlet.body_end
         self.names = frozenset(self._body_ends)
         self._pipes: JobPipes | None = None
+        self._aborted = False
 
     def connect(self, kind: Kind, check: Callable[[], None]) -> JobPipes:
         """Give a body in this process its ends, once.
@@ -67,16 +71,19 @@ class Plumbing:
         """Close the ends of a body that has ended, and wait until its output is kept.
 
         Returns:
-            How it ended; when its output went nowhere, that is why.
+            How it ended; when its output went nowhere, that is why. What an abort
+            broke is the abort: a child may see the end of a pipe before its signal.
         """
         self.close_body_ends()
+        if self._aborted and _is_broken(ended):
+            return Aborted()
         if self._spool is not None:
             await self._spool.wait_kept()
         broken = None if self._outlet is None else self._outlet.broken
         if broken is None:
             return ended
         unkept = self._spool is not None and isinstance(ended, (Succeeded, Delivered))
-        return Failed(broken) if unkept or _is_broken_pipe(ended) else ended
+        return Failed(broken) if unkept or _is_broken(ended, {errno.EPIPE}) else ended
 
     def close_body_ends(self) -> None:
         """Close the body's ends: the server's learn that nobody is there."""
@@ -85,6 +92,11 @@ class Plumbing:
             self._pipes = None
         for descriptor in self.hand_over().values():
             os.close(descriptor)
+
+    def abort(self) -> None:
+        """Cut them because the job is aborted."""
+        self._aborted = True
+        self.cut("the job was aborted")
 
     def cut(self, why: str) -> None:
         """Close the server's ends, so that a body that waits for them goes on.
@@ -98,9 +110,9 @@ class Plumbing:
             self._outlet.break_off(BrokenPipeError(errno.EPIPE, why))
 
 
-def _is_broken_pipe(ended: Ended) -> bool:
+def _is_broken(ended: Ended, how: Container[int] = BROKEN) -> bool:
     error = ended.error if isinstance(ended, Failed) else None
-    return isinstance(error, OSError) and error.errno == errno.EPIPE
+    return isinstance(error, OSError) and error.errno in how
 
 
 def check_pipes(spec: JobSpec, plumbing: Plumbing | None) -> None:
