@@ -148,6 +148,7 @@ TOGETHER = {
     "plugins/jobs/test_order.py": (
         "middlewared_jobs.announcement",
         "middlewared_jobs.announcer",
+        "middlewared_jobs.askers",
         "middlewared_jobs.body",
         "middlewared_jobs.jobs",
         "middlewared_jobs.run",
@@ -156,7 +157,6 @@ TOGETHER = {
     "plugins/jobs/test_pipes.py": (
         "middlewared_jobs.feed",
         "middlewared_jobs.pipeend",
-        "middlewared_jobs.plumbing",
     ),
     "plugins/jobs/test_upload.py": (
         "middlewared_jobs.places",
@@ -207,6 +207,7 @@ TOGETHER = {
         "middlewared_jobs.notebook",
         "middlewared_jobs.notes",
         "middlewared_jobs.options",
+        "middlewared_jobs.desk",
         "middlewared_jobs.pausing",
         "middlewared_jobs.phase",
         "middlewared_jobs.recorder",
