@@ -6,6 +6,7 @@ __all__ = ["text_frame"]
 
 _TEXT = 0x81  # final fragment, opcode 1
 _SHORT, _MEDIUM = 126, 1 << 16
+_medium_head = struct.Struct("!BBH").pack
 _SHORT_HEADS = tuple(bytes((_TEXT, length)) for length in range(_SHORT))
 
 
@@ -15,5 +16,5 @@ def text_frame(payload: bytes) -> bytes:
     if length < _SHORT:
         return _SHORT_HEADS[length] + payload
     if length < _MEDIUM:
-        return struct.pack("!BBH", _TEXT, 126, length) + payload
+        return _medium_head(_TEXT, 126, length) + payload
     return struct.pack("!BBQ", _TEXT, 127, length) + payload

@@ -156,7 +156,8 @@ class Immediate:
         Returns:
             How often; 0 when the params of the first one do not fit.
         """
-        context, results = session.context, list[bytes]()
+        context = session.context
+        results: list[bytes] = []
         if rest.params is not None:
             run = _run_with_params(
                 session, plain, rest.methods, rest.params, results.append

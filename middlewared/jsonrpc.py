@@ -52,6 +52,9 @@ FIRST_RESPONSE = b'{"jsonrpc":"2.0","result":'
 RESPONSE_ID = b',"id":'
 NEXT_RESPONSE = b"}," + FIRST_RESPONSE
 _ID_STARTS = b'"-0123456789n'
+#: How a key of extended JSON begins. One byte is looked for first, since it is found
+#: ten times as fast, and most often there is none.
+EXTENDED, DOLLAR = b'"$', ord("$")
 _PARAMS_STARTS = b"[{"
 _encode = msgspec.json.Encoder().encode
 
@@ -121,7 +124,7 @@ def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
     Returns:
         The method; params and id byte for byte, empty when they are missing.
     """
-    if _may_be_extended(raw):
+    if DOLLAR in raw and EXTENDED in raw:
         return None
     try:
         request = _request(raw)
@@ -133,11 +136,6 @@ def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
     except (ValueError, RecursionError):
         return None
     return request.method, params, number
-
-
-def _may_be_extended(raw: bytes) -> bool:
-    # One byte is found ten times as fast as two, and most often there is none.
-    return b"$" in raw and b'"$' in raw
 
 
 def _is_plain_id(raw: bytes) -> bool:
@@ -201,7 +199,7 @@ def read_requests(raw: bytes) -> Requests | None:
 
     Whoever binds the params looks whether they are an array or an object.
     """
-    if _may_be_extended(raw):
+    if DOLLAR in raw and EXTENDED in raw:
         return None
     params: list[msgspec.Raw] | None = None
     try:

@@ -13,16 +13,19 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.to_thread
-from benchmarks.load import LoadClient, call_frame
-from benchmarks.work import COLLECTION, PING, make_thing
+from benchmarks.load import LoadClient, call_frame, call_text, masked
+from benchmarks.plugins import middlewared_bench
+from benchmarks.work import COLLECTION, PARAMS, PING, TYPED, make_thing
 
 from middlewared import Audience, Event
 from middlewared.connection import Connection
 from middlewared.testing import RunningServer, running_server
 
-__all__ = ["WORKS"]
+__all__ = ["EACH", "SUBSCRIBERS", "WORKS"]
 
 SUBSCRIBERS = 50
+#: Calls in a batch.
+EACH = 20
 
 
 class Sink(asyncio.Transport):
@@ -66,7 +69,18 @@ class Works:
 
     async def ping(self, turns: int) -> None:
         """Call `core.ping`, one call in a tick of the loop."""
-        frame = call_frame(100, PING, [])
+        await self._send(call_frame(100, PING, []), turns)
+
+    async def batch(self, turns: int) -> None:
+        """Call `core.ping` in batches, one batch in a tick of the loop."""
+        texts = [call_text(number, PING, []) for number in range(100, 100 + EACH)]
+        await self._send(masked(b"[%b]" % b",".join(texts)), turns)
+
+    async def typed(self, turns: int) -> None:
+        """Call a method with ten params, one call in a tick of the loop."""
+        await self._send(call_frame(100, TYPED, PARAMS), turns)
+
+    async def _send(self, frame: bytes, turns: int) -> None:
         for _ in range(turns):
             self._first.data_received(frame)
             await asyncio.sleep(0)
@@ -91,13 +105,15 @@ class Works:
 
 WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
     "ping": Works.ping,
+    "batch": Works.batch,
+    "typed": Works.typed,
     "event": Works.event,
     "job": Works.job,
 }
 
 
 async def _obey() -> None:
-    async with running_server() as running:
+    async with running_server(middlewared_bench.plugin) as running:
         clients = [
             await LoadClient.open(running.socket_path) for _ in range(SUBSCRIBERS)
         ]

@@ -19,18 +19,20 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from benchmarks.counting import SUBSCRIBERS, WORKS
+from benchmarks.counting import EACH, SUBSCRIBERS, WORKS
 from benchmarks.running import TESTS
 
 __all__ = ["ALLOWED", "Counted", "build", "judge", "main"]
 
 FIGURES = Path(__file__).parent / "counts.json"
 #: Turns of the shorter run.
-TURNS = {"ping": 300, "event": 40, "job": 40}
+TURNS = {"ping": 300, "batch": 100, "typed": 100, "event": 40, "job": 40}
 #: What a figure may grow by.
 ALLOWED = 0.1
 UNITS = {
     "ping": "a call of core.ping",
+    "batch": f"a batch of {EACH} calls of core.ping",
+    "typed": "a call with ten typed params and a result of 2 kB",
     "event": f"an event to {SUBSCRIBERS} subscribers",
     "job": "a job that does nothing, to SUCCESS on the disk",
 }
