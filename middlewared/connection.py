@@ -200,9 +200,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; it leaves with all that is due in this tick of the loop."""
-        if self._news and self.session is not None:
-            self.session.catch_up()
-        self._enqueue(frame, None, KEEP)
+        if self._news:
+            self._put(frame, None, KEEP)
+        else:
+            self._enqueue(frame, None, KEEP)
 
     def send_event(self, event: Event, subscriber: Subscriber) -> None:
         """Queue an event; the first progress gives way when the client is behind."""
