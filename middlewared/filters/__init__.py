@@ -25,6 +25,7 @@ from middlewared.filters.tree import (
     MatchNotFound,
     QueryError,
     count_fields,
+    equal_keys,
     filter_keys,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "compile_select",
     "compile_sql",
     "count_fields",
+    "equal_keys",
     "filter_keys",
     "matches",
     "order_keys",

@@ -21,6 +21,7 @@ __all__ = [
     "QueryError",
     "Test",
     "count_fields",
+    "equal_keys",
     "filter_keys",
     "is_date",
     "leaves",
@@ -140,6 +141,18 @@ def count_fields(filters: Filters) -> int:
 def filter_keys(filters: Filters) -> set[str]:
     """Give the keys at the top of items that filters look at."""
     return {leaf.path[0] for leaf in leaves(filters.nodes)}
+
+
+def equal_keys(filters: Filters) -> set[str]:
+    """Give the keys at the top of items that have to equal one value."""
+    return {
+        node.path[0]
+        for node in filters.nodes
+        if isinstance(node, Leaf)
+        and len(node.path) == 1
+        and node.op == "="
+        and not node.fold
+    }
 
 
 def split_path(path: str) -> tuple[str, ...]:

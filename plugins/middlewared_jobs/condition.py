@@ -5,13 +5,39 @@ from typing import Any
 
 import msgspec
 
-from middlewared.filters import Column, Filters, compile_sql
+from middlewared.filters import (
+    Column,
+    Filters,
+    QueryOptions,
+    compile_order,
+    compile_sql,
+    equal_keys,
+)
 from middlewared_jobs.store import Viewer
 from middlewared_jobs.views import View
 
-__all__ = ["ENDED", "Condition", "columns_of", "condition_of"]
+__all__ = [
+    "BY_ID",
+    "ENDED",
+    "MAX_PARTS",
+    "NEWEST_FIRST",
+    "OLDEST_FIRST",
+    "Condition",
+    "columns_of",
+    "condition_of",
+    "order_of",
+]
 
 ENDED = "time_finished IS NOT NULL"
+NEWEST_FIRST, OLDEST_FIRST = "id DESC", "id ASC"
+BY_ID = (NEWEST_FIRST, OLDEST_FIRST)
+#: Keys whose indexes have the order of ids.
+_KEYED = frozenset(
+    {"id", "state", "method", "owner", "parent", "schedule", "tracking_id"}
+)
+#: Methods that somebody may read the jobs of, and characters of SQL for all of them,
+#: above which they are not looked up apart.
+MAX_PARTS, MAX_MERGED = 100, 16_384
 _COUNT_LEFT = (
     "SELECT count(*) FROM jobs INDEXED BY jobs_time_finished "
     "WHERE time_finished IS NULL"
@@ -61,14 +87,38 @@ class Condition(msgspec.Struct, frozen=True):
     """A condition for ended jobs.
 
     Attributes:
-        matched: what they meet besides.
-        params: for its placeholders.
+        filtered: what filters say.
+        values: for its placeholders.
         exact: whether it selects what matches and nothing else.
+        viewer: whose jobs, None for all.
+        keyed: filters name one value of a key whose index has the order of ids.
     """
 
-    matched: str
-    params: tuple[Any, ...]
+    filtered: str
+    values: tuple[Any, ...]
     exact: bool
+    viewer: Viewer | None
+    keyed: bool = False
+
+    @property
+    def matched(self) -> str:
+        """What jobs meet, whether or not they have ended."""
+        viewer = self.viewer
+        if viewer is None:
+            return self.filtered
+        if not viewer.methods:
+            # An empty list besides would make the planner give up the index.
+            return f"{self.filtered} AND owner = ?"
+        marks = ", ".join("?" * len(viewer.methods))
+        return f"{self.filtered} AND (owner = ? OR method IN ({marks}))"
+
+    @property
+    def params(self) -> tuple[Any, ...]:
+        """For the placeholders of `matched` and `where`."""
+        viewer = self.viewer
+        if viewer is None:
+            return self.values
+        return (*self.values, viewer.owner, *sorted(viewer.methods))
 
     @property
     def where(self) -> str:
@@ -77,8 +127,51 @@ class Condition(msgspec.Struct, frozen=True):
 
     def joined(self, more: str, value: Any) -> "Condition":
         """Add a condition with one placeholder for a value."""
-        matched = f"{self.matched} AND {more}"
-        return Condition(matched, (*self.params, value), self.exact)
+        filtered, values = f"{self.filtered} AND {more}", (*self.values, value)
+        return msgspec.structs.replace(self, filtered=filtered, values=values)
+
+    def rows(self, order: str, end: str, *limits: int) -> tuple[str, tuple[Any, ...]]:
+        """Give what follows ``FROM jobs`` to read rows, and its params.
+
+        Args:
+            order: terms of ``ORDER BY``.
+            end: ``LIMIT``, and what goes with it.
+            limits: for its placeholders.
+        """
+        if order in BY_ID and not self._is_mergeable:
+            last = f"ORDER BY {order} {end}"
+            return f"WHERE {self.where} {last}", (*self.params, *limits)
+        if order in BY_ID:
+            found, params = self._merged()
+        else:
+            # Ids are sorted, not all that is read of the rows.
+            found, params = f"SELECT id FROM jobs WHERE {self.where}", self.params  # noqa: S608 - compiled, values are bound
+        sql = f"WHERE id IN ({found} ORDER BY {order} {end}) ORDER BY {order}"
+        return sql, (*params, *limits)
+
+    def _merged(self) -> tuple[str, tuple[Any, ...]]:
+        """Give SQL for the ids by what a viewer may see, each with its own index.
+
+        Each of these has the order of ids, so that few rows of them are merged; rows
+        that meet one of two conditions would be collected first, and sorted then.
+        """
+        assert self.viewer is not None  # noqa: S101 - for all of them nothing is merged
+        seen: list[tuple[str, Any]] = [("owner = ?", self.viewer.owner)]
+        seen += [("method = ?", name) for name in sorted(self.viewer.methods)]
+        merged = " UNION ".join(
+            f"SELECT id FROM jobs WHERE {ENDED} AND {self.filtered} AND {one}"  # noqa: S608 - compiled, values are bound
+            for one, _ in seen
+        )
+        params = (value for _, last in seen for value in (*self.values, last))
+        return merged, tuple(params)
+
+    @property
+    def _is_mergeable(self) -> bool:
+        """Whether there are parts to merge, and no longer SQL than is good."""
+        if self.viewer is None or self.keyed:
+            return False
+        parts = len(self.viewer.methods)
+        return 0 < parts <= MAX_PARTS and parts * len(self.filtered) <= MAX_MERGED
 
     @property
     def count_sql(self) -> str:
@@ -102,13 +195,24 @@ def condition_of(filters: Filters, view: View, viewer: Viewer | None) -> Conditi
         viewer: whose jobs, None for all.
     """
     compiled = compile_sql(filters, columns_of(view))
-    condition = Condition(f"({compiled.where})", (*compiled.params,), compiled.exact)
-    if viewer is None:
-        return condition
-    if not viewer.methods:
-        # An empty list besides would make the planner give up the index.
-        return condition.joined("owner = ?", viewer.owner)
-    marks = ", ".join("?" * len(viewer.methods))
-    matched = f"{condition.matched} AND (owner = ? OR method IN ({marks}))"
-    params = (*condition.params, viewer.owner, *sorted(viewer.methods))
-    return Condition(matched, params, condition.exact)
+    return Condition(
+        f"({compiled.where})",
+        tuple(compiled.params),
+        compiled.exact,
+        viewer,
+        keyed=not _KEYED.isdisjoint(equal_keys(filters)),
+    )
+
+
+def order_of(options: QueryOptions, view: View, *, newest: bool) -> str | None:
+    """Compile the order of a query, None when SQL cannot have it.
+
+    Args:
+        options: of which the order and what is selected count.
+        view: what they speak of.
+        newest: without any order the newest come first.
+    """
+    order = compile_order(options.order_by, columns_of(view), options.select)
+    if order == "":
+        return NEWEST_FIRST if newest else OLDEST_FIRST
+    return order if order is None or order in BY_ID else f"{order}, id"

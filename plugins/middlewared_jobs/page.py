@@ -45,7 +45,7 @@ class SqlitePage:
     Args:
         database: where the jobs are.
         condition: what is exact of it.
-        order: terms of ``ORDER BY``, empty when nothing sorts.
+        order: terms of ``ORDER BY``.
         options: what is asked for.
         fields: keys of the items.
         item: how they are read.
@@ -68,8 +68,7 @@ class SqlitePage:
         self._fields = fields
         self._item = item
         self._part = part_of(options)
-        by_id = "id DESC" if self._part.newest else "id"
-        self._order = f"{order}, id" if order else by_id
+        self._order = order
         found = order_keys(options.order_by)
         self._keys = {
             key: column
@@ -117,13 +116,9 @@ class SqlitePage:
         limits: Sequence[int],
         make: Callable[[list[Any]], bytes],
     ) -> bytes:
-        sql = (
-            f"SELECT {columns} FROM jobs WHERE {self._condition.where} "  # noqa: S608 - compiled, values are bound
-            f"ORDER BY {self._order} {end}"
-        )
-        return await self._database.read_as(
-            make, sql, (*self._condition.params, *limits)
-        )
+        rows, params = self._condition.rows(self._order, end, *limits)
+        sql = f"SELECT {columns} FROM jobs {rows}"  # noqa: S608 - compiled, values are bound
+        return await self._database.read_as(make, sql, params)
 
     def _answer_ended(self, rows: list[Any]) -> bytes:
         texts = self._item.texts(rows)

@@ -20,7 +20,12 @@ from middlewared.filters import (
     select_keys,
     sort_items,
 )
-from middlewared_jobs.condition import Condition, columns_of
+from middlewared_jobs.condition import (
+    NEWEST_FIRST,
+    OLDEST_FIRST,
+    Condition,
+    columns_of,
+)
 from middlewared_jobs.entry import Entry
 from middlewared_jobs.narrowitem import NarrowItems
 from middlewared_jobs.views import View
@@ -90,14 +95,14 @@ class Scan:
         looked_at = filter_keys(self._filters).union(keys)
         items = NarrowItems(looked_at, columns_of(self._view), self._view.fields)
         budget, found, read = Budget(), list[Entry](), 0
-        beyond, after = ("<", MAX_ID) if newest else (">", 0)
-        sql = (
-            f"SELECT {items.columns} FROM jobs "  # noqa: S608 - compiled, values are bound
-            f"WHERE {self._condition.where} AND id {beyond} ? "
-            f"ORDER BY id {'DESC' if newest else 'ASC'} LIMIT {SLICE}"
-        )
+        order = NEWEST_FIRST if newest else OLDEST_FIRST
+        beyond, after = ("id < ?", MAX_ID) if newest else ("id > ?", 0)
         while wanted is None or len(found) < wanted:
-            rows = await self._database.read(sql, (*self._condition.params, after))
+            part, params = self._condition.joined(beyond, after).rows(
+                order, f"LIMIT {SLICE}"
+            )
+            sql = f"SELECT {items.columns} FROM jobs {part}"  # noqa: S608 - compiled, values are bound
+            rows = await self._database.read(sql, params)
             pick = partial(_pick, rows, items, self._filters, budget)
             found += await anyio.to_thread.run_sync(pick)
             if len(rows) < SLICE:

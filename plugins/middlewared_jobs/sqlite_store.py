@@ -11,14 +11,21 @@ from middlewared.database import Database, Statement
 from middlewared.filters import (
     Filters,
     QueryOptions,
-    compile_order,
 )
 from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED
-from middlewared_jobs.condition import ENDED, columns_of, condition_of
+from middlewared_jobs.condition import (
+    BY_ID,
+    ENDED,
+    NEWEST_FIRST,
+    columns_of,
+    condition_of,
+    order_of,
+)
 from middlewared_jobs.itemtext import item_text
 from middlewared_jobs.notes import ItemError
 from middlewared_jobs.page import SqlitePage, shown_fields
+from middlewared_jobs.part import part_of
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.rows import (
@@ -68,8 +75,6 @@ _SELECT_OLDEST = (
     f"WHERE state = ? AND {ENDED} AND time_finished < ? "
     "ORDER BY time_finished, id LIMIT ?"
 )
-#: Terms of an order by id alone, and whether the newest come first.
-_ORDERS_BY_ID = {"id ASC": False, "id DESC": True}
 _MOVE_FIELDS = Move.__struct_fields__
 _INSERT_MOVE = Insert("job_events", _MOVE_FIELDS)
 _SELECT_SIZES = (
@@ -269,16 +274,14 @@ class SqliteStore:
             CallError: EFBIG, SQL could not narrow it to `MAX_SCAN` rows.
         """
         condition = condition_of(filters, view, viewer)
-        order = compile_order(options.order_by, columns_of(view), options.select)
+        order = order_of(options, view, newest=newest)
         if condition.exact and order is not None:
-            terms = f"{order}, id" if order else _by_id(newest=newest)
-            sql = f"{_SELECT} WHERE {condition.where} ORDER BY {terms} LIMIT ?"
-            rows = await self._database.read(sql, (*condition.params, limit))
+            part, params = condition.rows(order, "LIMIT ?", limit)
+            rows = await self._database.read(f"{_SELECT} {part}", params)
             return [record_of(row) for row in rows]
         scan = Scan(self._database, condition, filters, view)
-        if order == "" or order in _ORDERS_BY_ID:
-            last = newest if order == "" else _ORDERS_BY_ID[order]
-            found = await scan.first(limit, newest=last)
+        if order in BY_ID:
+            found = await scan.first(limit, newest=order == NEWEST_FIRST)
         else:
             found = await scan.ordered(options, limit)
         rows = await self._database.read(_SELECT_CHOSEN, (json_text(found),))
@@ -296,10 +299,11 @@ class SqliteStore:
         item = None if fields is None else item_text(fields)
         if fields is None or item is None:
             return None
-        condition, columns = condition_of(filters, view, viewer), columns_of(view)
-        order = compile_order(options.order_by, columns, options.select)
+        condition = condition_of(filters, view, viewer)
+        order = order_of(options, view, newest=part_of(options).newest)
         if not condition.exact or order is None:
             return None
+        columns = columns_of(view)
         return SqlitePage(
             self._database, condition, order, options, fields, item, columns
         )
@@ -331,7 +335,3 @@ class SqliteStore:
         values = (*condition.params, *condition.params, *known.params)
         ((number,),) = await self._database.read(sql, values)
         return int(number)
-
-
-def _by_id(*, newest: bool) -> str:
-    return "id DESC" if newest else "id"

@@ -6,6 +6,7 @@ import os
 import resource
 import sqlite3
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ class TestOpen:
         """Whatever runs on the read connection changes nothing."""
         with pytest.raises(StoreError, match="attempt to write a readonly database"):
             await database.read("INSERT INTO t VALUES (1, '')")
+
+    async def test_rows_become_something_else_on_the_way(
+        self, database: Database
+    ) -> None:
+        """What is made of rows is made in the reader's thread; its errors come out."""
+        await database.execute((INSERT, (5,)), (INSERT, (6,)))
+
+        def total(found: list[tuple[Any, ...]]) -> tuple[int, str]:
+            name = threading.current_thread().name
+            return sum(x for (x,) in found), name
+
+        value, thread = await database.read_as(
+            total, "SELECT x FROM t WHERE x > ?", [4]
+        )
+        assert value == 11
+        assert thread != threading.current_thread().name
+        with pytest.raises(ZeroDivisionError):
+            await database.read_as(
+                lambda found: 1 // len(found), "SELECT x FROM t LIMIT 0"
+            )
+        with pytest.raises(StoreError):
+            await database.read_as(len, "SELECT nothing FROM t")
 
     async def test_epoch_names_the_database(self, path: Path, tmp_path: Path) -> None:
         """It stays over starts, and no other database has it."""

@@ -1,9 +1,16 @@
 """Which column stores what a path leads to."""
 
+from typing import Any
+
 import pytest
 
 from middlewared.filters import Column
-from middlewared.filters.columns import FoundColumn, column_table, find_column
+from middlewared.filters.columns import (
+    FoundColumn,
+    Kind,
+    column_table,
+    find_column,
+)
 
 STATE = Column("j.state", "text")
 STARTED = Column("j.started", "time_ms", nullable=True)
@@ -37,3 +44,22 @@ TABLE = column_table(
 def test_find_column(path: tuple[str, ...], expected: FoundColumn | None) -> None:
     """A path finds its own column; below a time it finds its milliseconds."""
     assert find_column(path, TABLE) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "plain"),
+    [
+        ("int", 5, 5),
+        ("text", "a", "a"),
+        ("bool", 1, True),
+        ("json", '{"a":[1]}', {"a": [1]}),
+        ("json", "null", None),
+        ("time_ms", 7, {"$date": 7}),
+        ("time_ms", None, None),
+    ],
+)
+def test_plain_values(kind: Kind, stored: Any, plain: Any) -> None:
+    """What is stored stands for the value that the item has."""
+    found = Column("x", kind, nullable=True).plain(stored)
+    assert found == plain
+    assert type(found) is type(plain)

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from middlewared.filters import Column, QueryError, compile_order, sort_items
+from middlewared.filters import (
+    Column,
+    QueryError,
+    compile_order,
+    order_keys,
+    sort_items,
+)
 from middlewared.filters.order import OrderTerm, parse_order
 
 ITEMS: list[dict[str, Any]] = [
@@ -156,3 +162,10 @@ def test_compile_with_select(
 ) -> None:
     """Only what is selected sorts, under the name it was given."""
     assert compile_order(order_by, COLUMNS, select) == sql
+
+
+def test_keys_of_an_order() -> None:
+    """The keys at the top that sorting looks at."""
+    assert order_keys(["-id", "nulls_first:progress.percent"]) == {"id", "progress"}
+    with pytest.raises(QueryError):
+        order_keys(["-"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from middlewared.errors import describe_error
-from middlewared.filters import QueryError, compile_select
+from middlewared.filters import QueryError, compile_select, select_keys
 
 ITEM = {
     "id": 1,
@@ -83,3 +83,13 @@ def test_wrong_spec(spec: list[Any], text: str) -> None:
     with pytest.raises(QueryError) as caught:
         compile_select([spec])
     assert describe_error(caught.value, with_trace=False).reason == text
+
+
+def test_keys_of_a_selection() -> None:
+    """Where the values come from, whatever they are called."""
+    assert select_keys(["id", "progress.percent", ["list.k", "id"]]) == {
+        "id",
+        "progress",
+        "list",
+    }
+    assert select_keys([]) == set()

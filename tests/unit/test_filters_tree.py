@@ -7,7 +7,7 @@ import pytest
 
 from middlewared.errors import CallError, describe_error
 from middlewared.filters import MatchNotFound, QueryError, parse_filters
-from middlewared.filters.tree import is_date, may_raise
+from middlewared.filters.tree import equal_keys, filter_keys, is_date, may_raise
 
 
 def test_query_error() -> None:
@@ -69,3 +69,17 @@ def test_is_date() -> None:
     assert not is_date({"$date": 1, "x": 2})
     assert not is_date({})
     assert not is_date("$date")
+
+
+def test_keys_of_filters() -> None:
+    """Every key at the top that is looked at, and those that name one value."""
+    filters = parse_filters(
+        [
+            ["state", "=", "RUNNING"],
+            ["OR", [["id", "=", 1], [["a.b", ">", 2], ["c", "~", "x"]]]],
+            ["time.$date", "=", 5],
+            ["method", "C=", "X"],
+        ]
+    )
+    assert filter_keys(filters) == {"state", "id", "a", "c", "time", "method"}
+    assert equal_keys(filters) == {"state"}

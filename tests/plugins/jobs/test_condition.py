@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from middlewared.filters import parse_filters
-from middlewared_jobs.condition import Condition, columns_of, condition_of
+from middlewared.filters import QueryOptions, parse_filters
+from middlewared_jobs.condition import (
+    BY_ID,
+    MAX_PARTS,
+    NEWEST_FIRST,
+    Condition,
+    columns_of,
+    condition_of,
+    order_of,
+)
 from middlewared_jobs.store import Viewer
 from middlewared_jobs.views import ITEM, RECORD
 
@@ -30,6 +38,9 @@ FILTERS: list[list[Any]] = [
     [["state", "in", ["RUNNING", "SUCCESS"]], ["id", ">", 20]],
     [["time_finished", "<", {"$date": 50}]],
     [["owner", "=", None]],
+    [["id", "=", "never"]],
+    [["OR", [["parent", "=", 3], ["is_restart", "=", True]]]],
+    [["tracking_id", "=", "x"], ["transient", "=", False]],
 ]
 VIEWERS = [
     None,
@@ -72,16 +83,54 @@ def test_count_is_that_of_the_rows(
             )
 
 
-def plan(database: sqlite3.Connection, found: Condition, end: str) -> str:
+@pytest.mark.parametrize("viewer", VIEWERS)
+@pytest.mark.parametrize("order", [*BY_ID, "state ASC, id"])
+def test_rows_come_in_their_order(
+    database: sqlite3.Connection, viewer: Viewer | None, order: str
+) -> None:
+    """However they are looked up, they are those of the condition, cut."""
+    for filters in FILTERS:
+        found = condition_of(parse_filters(filters), RECORD, viewer)
+        where = f"SELECT id FROM jobs WHERE {found.where} ORDER BY {order}"  # noqa: S608 - compiled
+        wanted = database.execute(where, found.params).fetchall()
+        rows, params = found.rows(order, "LIMIT ? OFFSET ?", 7, 2)
+        sql = f"SELECT id FROM jobs {rows}"  # noqa: S608 - compiled
+        assert database.execute(sql, params).fetchall() == wanted[2:9]
+
+
+def plan(database: sqlite3.Connection, found: Condition) -> str:
     """Say how SQLite goes about it."""
-    sql = f"EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE {found.where} {end}"  # noqa: S608 - compiled
-    return "; ".join(row[3] for row in database.execute(sql, found.params))
+    rows, params = found.rows(NEWEST_FIRST, "LIMIT ?", 50)
+    sql = f"EXPLAIN QUERY PLAN SELECT id FROM jobs {rows}"  # noqa: S608 - compiled
+    return "; ".join(row[3] for row in database.execute(sql, params))
 
 
 def test_own_jobs_are_found_by_their_index(database: sqlite3.Connection) -> None:
     """Who has few jobs in a long history does not have all of it looked through."""
     own = condition_of(parse_filters([]), ITEM, Viewer(1))
-    assert "USING INDEX jobs_owner" in plan(database, own, "ORDER BY id DESC LIMIT 50")
+    assert "USING INDEX jobs_owner" in plan(database, own)
+    read = condition_of(parse_filters([]), ITEM, Viewer(1, frozenset({"a", "b"})))
+    steps = plan(database, read)
+    assert "USING INDEX jobs_owner" in steps
+    assert "USING INDEX jobs_method" in steps
+    assert "MULTI-INDEX OR" not in steps
+    failed = parse_filters([["state", "=", "FAILED"]])
+    steps = plan(database, condition_of(failed, ITEM, read.viewer))
+    assert "USING INDEX jobs_state" in steps
+
+
+def test_long_conditions_are_not_repeated() -> None:
+    """For many methods, or long filters, the SQL would be longer than is good."""
+    few, many = (
+        Viewer(1, frozenset(f"m{n}" for n in range(count)))
+        for count in (MAX_PARTS, MAX_PARTS + 1)
+    )
+    short, long = ([["id", "in", list(range(count))]] for count in (3, 5000))
+    merged = [
+        "UNION" in condition_of(parse_filters(f), ITEM, v).rows("id ASC", "LIMIT 1")[0]
+        for f, v in ((short, few), (short, many), (long, few))
+    ]
+    assert merged == [True, False, False]
 
 
 def test_columns_are_those_of_the_view() -> None:
@@ -96,3 +145,19 @@ def test_what_sql_cannot_decide_is_not_exact() -> None:
     assert not condition_of(parse_filters([["error", "~", "x"]]), ITEM, None).exact
     joined = condition_of(parse_filters([]), ITEM, None).joined("id = ?", 5)
     assert (joined.exact, joined.params) == (True, (5,))
+
+
+def test_order_of() -> None:
+    """Without an order it is that of ids; equal ones stay in that order."""
+    orders = [
+        order_of(QueryOptions(order_by=by, select=select), ITEM, newest=newest)
+        for by, select, newest in (
+            ([], [], True),
+            ([], [], False),
+            (["-id"], [], False),
+            (["id"], ["state"], False),
+            (["-state"], [], False),
+            (["arguments"], [], False),
+        )
+    ]
+    assert orders == ["id DESC", "id ASC", "id DESC", "id ASC", "state DESC, id", None]
