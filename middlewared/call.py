@@ -52,6 +52,7 @@ class Call(msgspec.Struct, eq=False):
     cancelled: bool = False
     _cancel: Callable[[], object] | None = None
     _tracked: bool = False
+    _entrusted: bool = False
     _trail: Trail | None = None
     _shown: bytes | None = None
 
@@ -61,9 +62,21 @@ class Call(msgspec.Struct, eq=False):
         if self.method.deferred is None:  # else the runner has its own record
             self._shown = show_params(self.method.params.types, self.values)
 
+    def entrust(self) -> None:
+        """Count it with what a runner has to take over, see `ClientSession.entrust`."""
+        if self.session is not None:
+            self.session.entrust()
+            self._entrusted = True
+
+    def _leave(self) -> None:
+        if self._entrusted and self.session is not None:
+            self._entrusted = False
+            self.session.taken_over()
+
     def hand_over(self) -> None:
         """Write nothing down: the runner has taken it, and does that itself."""
         self._trail = None
+        self._leave()
 
     def _note(self, exc: BaseException | None) -> None:
         trail, self._trail = self._trail, None
@@ -142,6 +155,7 @@ class Call(msgspec.Struct, eq=False):
     def fail(self, exc: BaseException) -> None:
         """Answer with an error; once. Full admins get the traceback."""
         self._note(exc)
+        self._leave()
         if self.figures is not None:
             self.figures.fail(exc)
         if self.respond is None:

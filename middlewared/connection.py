@@ -310,6 +310,8 @@ class Connection(asyncio.Protocol):
 
     def _keep_alive(self, now: float) -> None:
         settings = self.gate.settings
+        if self._reading_paused:
+            self._heard_at = now  # whom we do not read cannot be heard
         if self._heard_at >= self._pinged_at:
             if now - self._heard_at > settings.ping_interval:
                 self._pinged_at = now
@@ -343,11 +345,15 @@ class Connection(asyncio.Protocol):
         """Handle what was received, for a moment; the rest in the next tick.
 
         A client that sends thousands of requests at once does not keep the loop from
-        others; nothing more is read from it meanwhile.
+        others; nothing more is read from it meanwhile, nor while its session is full.
         """
         self._handling, received = False, self._received
         until = time.perf_counter() + SLICE_SECONDS
         while received:
+            if self.session is not None and self.session.full:
+                self._handling = True
+                self.session.on_room(self._handle_soon)
+                break
             event = received.popleft()
             if isinstance(event, bytes):
                 self._receive_message(event)
@@ -357,13 +363,16 @@ class Connection(asyncio.Protocol):
                 self._handshake(event)
             if received and time.perf_counter() > until:
                 self._handling = True
-                self._loop.call_soon(self._handle_events)
+                self._handle_soon()
                 break
         if self._handling != self._reading_paused:
             self._pause_reading(pause=self._handling)
         if self._ws.writes and not self._handling:
             # After the answers to what came before a close or a broken frame.
             self._send_protocol_data()
+
+    def _handle_soon(self) -> None:
+        self._loop.call_soon(self._handle_events)
 
     def _pause_reading(self, *, pause: bool) -> None:
         transport = self._transport

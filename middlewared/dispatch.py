@@ -318,6 +318,7 @@ class Dispatcher:
         if runner is None:
             report(call, CallError("No job manager is running", errno.EBUSY))
             return
+        call.entrust()
         try:
             runner.accept(call)
         except Exception as exc:  # noqa: BLE001 - a border: the caller is told

@@ -1,14 +1,21 @@
-"""What goes wrong around a job: its log's folder, and the clock."""
+"""What goes wrong around a job: its log's folder, the clock, and a slow disk."""
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 from jobs_logs import LINES, LogWorld, running_log_world
 from jobs_stage import running_world
 
+from middlewared.session import MAX_ENTRUSTED
 from middlewared.testing import ManualClock
+from middlewared_jobs.jobs import Jobs
+
+PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -68,3 +75,26 @@ async def test_the_clock_is_set_back() -> None:
             before["id"],
         ]
         assert (await wire.call("job.get", later))["state"] == "WAITING"
+
+
+async def test_the_disk_is_slow_and_a_client_is_not() -> None:
+    """What it sends beyond the jobs that wait for the disk is not read yet."""
+    async with (
+        running_world() as world,
+        world.admin() as wire,
+        world.admin() as other,
+    ):
+        live = world.server.context.get(Jobs).live
+        path = world.server.context.database.path
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as rival:
+            rival.execute("BEGIN IMMEDIATE")
+            numbers = [await wire.send("t.echo", [n]) for n in range(4 * MAX_ENTRUSTED)]
+            with anyio.fail_after(PATIENCE):
+                while len(live) < MAX_ENTRUSTED:
+                    assert await other.call("core.ping") == "pong"
+            for _ in range(10):
+                await other.call("core.ping")
+            assert len(live) == MAX_ENTRUSTED
+            rival.execute("ROLLBACK")
+        found = [await wire.result(number) for number in numbers]
+        assert found == list(range(4 * MAX_ENTRUSTED))
