@@ -37,8 +37,8 @@ from middlewared.tasks import Tasks
 
 __all__ = ["MAX_ENTRUSTED", "ClientSession", "Options", "Outbound", "Subscription"]
 
-#: Calls of one session that runners have, and have not taken over. A burst of jobs costs
-#: the least CPU with so many: fewer make small commits, of more the memory goes cold.
+#: Calls of one session that runners have, and have not taken over. A burst of jobs
+#: costs the least CPU with so many: fewer make small commits, more leave the caches.
 MAX_ENTRUSTED = 128
 
 

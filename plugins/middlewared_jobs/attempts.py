@@ -115,6 +115,10 @@ class Attempts:
         if self._timetable.is_early(run):
             self._timetable.add(run)
             return
+        held = self._roster.stopping or self._roster.draining
+        if not held and self._queue.pass_by(run):
+            self._launch(run)
+            return
         run.queued = True
         self._queue.add(run)
         self.start_next()
@@ -151,10 +155,14 @@ class Attempts:
                 return
             assert isinstance(run, Run)  # noqa: S101 - only runs are added
             run.queued = False
-            if run.kind is Kind.PROCESS:
-                self._processes.equip(run, partial(self._equipped, run))
-            else:
-                self.start(run)
+            self._launch(run)
+
+    def _launch(self, run: Run) -> None:
+        """Start a job that has its lock and its slot, as soon as it has its child."""
+        if run.kind is Kind.PROCESS:
+            self._processes.equip(run, partial(self._equipped, run))
+        else:
+            self.start(run)
 
     def lend(self, parent: Run, child: Run) -> bool:
         """Let other jobs have the slot of one that only waits for *child*.

@@ -1,7 +1,7 @@
 """Runs the body of a job, in loop, thread or child, and says how it ended."""
 
 import contextlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,16 @@ def _look_at_log(log: JobLog, path: Path, max_log: int) -> str:
     return excerpt(path)
 
 
+@cache
+def _scope_class() -> type[anyio.CancelScope]:
+    """Give what a cancel scope is in this loop: finding it takes longer than one."""
+    return type(anyio.CancelScope())
+
+
 async def _in_loop(run: Run) -> Ended:
     method = run.method
     ended: Ended = Aborted()
-    with anyio.CancelScope() as scope:
+    with _scope_class()() as scope:
         run.scope = scope
         try:
             value = await method.params.call(method.handler, run.job, run.values)

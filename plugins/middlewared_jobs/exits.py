@@ -38,7 +38,7 @@ def exit_of(
     """
     if chosen is not None:
         return chosen
-    failed = any(
+    failed = bool(record.counts) and any(
         number > 0 and roles.get(name, name) == CountRole.FAILED
         for name, number in record.counts.items()
     )

@@ -73,6 +73,19 @@ class LockQueue:
         if lock.running is None and lock.waiting[0] is job:
             self._push(job)
 
+    def pass_by(self, job: Queued) -> bool:
+        """Let a new job run at once, when nothing waits and it needs only a slot.
+
+        Returns:
+            Whether it holds its slot now; else it has to be added.
+        """
+        if self._waiting or job.lock is not None or job.limits:
+            return False
+        if self._free[job.kind] <= 0:
+            return False
+        self._free[job.kind] -= 1
+        return True
+
     def _push(self, job: Queued) -> None:
         heapq.heappush(self._ready[job.kind], (-job.priority, job.id, job))
 

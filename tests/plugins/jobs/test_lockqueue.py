@@ -106,6 +106,19 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting.append(item)
         self.queue.add(item)
 
+    @rule(
+        lock=st.sampled_from(LOCKS), kind=st.sampled_from(Kind), limited=st.booleans()
+    )
+    def pass_by(self, lock: str | None, kind: Kind, limited: bool) -> None:
+        """Let another one run at once, if nothing waits and it needs a slot only."""
+        self.last += 1
+        keys = sorted(LIMITS)[:1] if limited else []
+        item = Item(self.last, lock, kind=kind, priority=0, keys=keys)
+        plain = lock is None and not limited and self.free(kind) > 0
+        assert self.queue.pass_by(item) is (plain and not self.waiting)
+        if plain and not self.waiting:
+            self.running.append(item)
+
     @rule()
     def take(self) -> None:
         """Take the first of its executor that may run, or none if none may."""
