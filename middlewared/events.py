@@ -362,6 +362,8 @@ class EventBus:
             by_name = self._subscribers  # not everybody's view is the same
         elif self.broadcast.covers(name):
             self.broadcast.add(event, event.frame)
+        if not by_name:
+            return
         targets, everything = by_name.get(name, _NOBODY), by_name.get(ALL_EVENTS)
         if everything:
             targets = {**targets, **everything}

@@ -84,10 +84,9 @@ class Announcer:
             before = run.told
         events = _NO_EVENTS
         if self._heard:
-            events = {
-                name: self._event(run, view, msg, importance, before)
-                for name, view in self._heard.items()
-            }
+            events = {}
+            for name, view in self._heard.items():
+                events[name] = self._event(run, view, msg, importance, before)
         told = Announcement(run.id, msg, events, change, run=run)
         if numbered:
             told.size = size_of(record, change)

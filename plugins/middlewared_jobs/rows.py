@@ -122,7 +122,7 @@ def fixed_values(record: JobRecord) -> tuple[Any, ...]:
         record.method,
         str(record.arguments, "utf-8"),
         record.time_created.ms,
-        _optional(record.credentials),
+        json_text(record.credentials),
         record.owner,
         record.lock,
         record.abortable,
@@ -142,6 +142,8 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
     # Written out: a loop over the names takes twice as long.
     started, finished, due = record.time_started, record.time_finished, record.run_at
     modified, progress, result = record.time_modified, record.progress, record.result
+    failure, info = record.result_encoding_error, record.exc_info
+    abort, exit_ = record.abort, record.exit
     return (
         json_text(record.message_ids),
         record.description,
@@ -149,19 +151,19 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
         record.logs_excerpt,
         _AT_FIRST if progress is _NO_PROGRESS else json_text(progress),
         "null" if result is NULL else str(result, "utf-8"),
-        _optional(record.result_encoding_error),
+        "null" if failure is None else json_text(failure),
         record.error,
         record.exception,
-        _optional(record.exc_info),
+        "null" if info is None else json_text(info),
         record.state._value_,
         None if started is None else started.ms,
         None if finished is None else finished.ms,
         record.attempt,
-        _optional(record.abort),
+        "null" if abort is None else json_text(abort),
         record.child_pid,
         record.child_started,
         record.phase._value_,
-        _optional(record.exit),
+        "null" if exit_ is None else json_text(exit_),
         record.priority,
         None if due is None else due.ms,
         None if modified is None else modified.ms,
@@ -169,10 +171,6 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
         _details(record),
         None if record.state in FINAL else params,
     )
-
-
-def _optional(value: Any) -> str:
-    return "null" if value is None else _encode(value).decode()
 
 
 def _details(record: JobRecord) -> str | None:
