@@ -5,7 +5,7 @@ I/O. `parse_filters` and `compile_sql` are cheap; a query with patterns (`~`) be
 in a worker thread, see `Budget`.
 """
 
-from middlewared.filters.columns import Column
+from middlewared.filters.columns import Column, Columns
 from middlewared.filters.evaluate import matches
 from middlewared.filters.order import compile_order, order_keys, sort_items
 from middlewared.filters.parse import parse_filters
@@ -34,6 +34,7 @@ __all__ = [
     "PATTERN_SECONDS",
     "Budget",
     "Column",
+    "Columns",
     "CompiledFilters",
     "Filters",
     "MatchNotFound",

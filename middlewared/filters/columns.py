@@ -1,13 +1,22 @@
 """How the values of items are stored in a table."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from middlewared.filters.tree import split_path
 
-__all__ = ["Column", "FoundColumn", "Kind", "Table", "column_table", "find_column"]
+__all__ = [
+    "Column",
+    "Columns",
+    "FoundColumn",
+    "Kind",
+    "Table",
+    "column_table",
+    "find_column",
+]
 
 Kind: TypeAlias = Literal["int", "text", "bool", "json", "time_ms"]
 """How a value is stored.
@@ -66,8 +75,21 @@ class FoundColumn(NamedTuple):
     is_ms: bool
 
 
+class Columns(dict[str, Column]):
+    """Columns by the path that filters use, which many queries are compiled with."""
+
+    @cached_property
+    def table(self) -> Table:
+        """Them, prepared; once."""
+        return _prepared(self)
+
+
 def column_table(columns: Mapping[str, Column]) -> Table:
     """Prepare columns, which are named by paths as in filters, for `find_column`."""
+    return columns.table if isinstance(columns, Columns) else _prepared(columns)
+
+
+def _prepared(columns: Mapping[str, Column]) -> Table:
     return {split_path(path): column for path, column in columns.items()}
 
 

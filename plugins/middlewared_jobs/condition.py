@@ -7,6 +7,7 @@ import msgspec
 
 from middlewared.filters import (
     Column,
+    Columns,
     Filters,
     QueryOptions,
     compile_order,
@@ -78,9 +79,10 @@ _QUERYABLE: dict[str, Column] = {
 
 
 @cache
-def columns_of(view: View) -> dict[str, Column]:
+def columns_of(view: View) -> Columns:
     """Give the columns that the filters of a view can name."""
-    return {name: col for name, col in _QUERYABLE.items() if name in view.fields}
+    found = {name: col for name, col in _QUERYABLE.items() if name in view.fields}
+    return Columns(found)
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -4,12 +4,12 @@ What SQL can decide alone is answered with text that the store makes (`Page`); a
 is put together from records. A property test holds both to the same answer.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
-import anyio
 import anyio.to_thread
 import msgspec
 
@@ -52,7 +52,8 @@ class History:
         self._store = store
         self._live = live
         self._settle = settle
-        self._turns = anyio.CapacityLimiter(MAX_QUERIES)
+        # Not anyio's limiter, which gives the loop a turn before each query.
+        self._turns = asyncio.Semaphore(MAX_QUERIES)
 
     async def query(
         self,

@@ -18,7 +18,7 @@ from middlewared_jobs.condition import Condition
 from middlewared_jobs.entry import Entry
 from middlewared_jobs.itemtext import ItemText
 from middlewared_jobs.liveitem import LiveItem
-from middlewared_jobs.part import part_of
+from middlewared_jobs.part import Part
 from middlewared_jobs.views import View
 
 __all__ = ["SqlitePage", "shown_fields"]
@@ -47,6 +47,7 @@ class SqlitePage:
         condition: what is exact of it.
         order: terms of ``ORDER BY``.
         options: what is asked for.
+        part: which of the matches.
         fields: keys of the items.
         item: how they are read.
         columns: of what can be sorted by.
@@ -58,6 +59,7 @@ class SqlitePage:
         condition: Condition,
         order: str,
         options: QueryOptions,
+        part: Part,
         fields: tuple[str, ...],
         item: ItemText,
         columns: Mapping[str, Column],
@@ -67,14 +69,9 @@ class SqlitePage:
         self._options = options
         self._fields = fields
         self._item = item
-        self._part = part_of(options)
+        self._part = part
         self._order = order
-        found = order_keys(options.order_by)
-        self._keys = {
-            key: column
-            for key, column in columns.items()
-            if key in found and key in fields
-        }
+        self._columns = columns
 
     async def read(self, live: Sequence[LiveItem]) -> msgspec.Raw:
         """Read the answer.
@@ -97,16 +94,17 @@ class SqlitePage:
         )
 
     async def _merged(self, live: Sequence[LiveItem]) -> bytes:
-        keys = [column.sql for column in self._keys.values()]
-        columns = ", ".join([self._item.columns, "id", *keys])
+        keys = self._keys()
+        found = [column.sql for column in keys.values()]
+        columns = ", ".join([self._item.columns, "id", *found])
         # A job that has ended meanwhile may be there twice.
         limits = (self._part.needed + len(live),)
         # Now: in another thread they might change while they are looked at.
         entries = [
-            Entry.of(item.id, ((key, item[key]) for key in self._keys)) for item in live
+            Entry.of(item.id, ((key, item[key]) for key in keys)) for item in live
         ]
         texts = {item.id: item.text(self._fields) for item in live}
-        make = partial(self._answer_merged, entries, texts)
+        make = partial(self._answer_merged, keys, entries, texts)
         return await self._select(columns, "LIMIT ?", limits, make)
 
     async def _select(
@@ -127,15 +125,28 @@ class SqlitePage:
         return self._answer(texts)
 
     def _answer_merged(
-        self, live: Sequence[Entry], texts: dict[int, bytes], rows: list[Any]
+        self,
+        keys: dict[str, Column],
+        live: Sequence[Entry],
+        texts: dict[int, bytes],
+        rows: list[Any],
     ) -> bytes:
         entries = {entry.number: entry for entry in live}
         for row, text in zip(rows, self._item.texts(rows), strict=True):
-            entry = self._entry(row[self._item.width :])
-            entries[entry.number], texts[entry.number] = entry, text
+            number, *values = row[self._item.width :]
+            plain = (
+                (key, column.plain(value))
+                for (key, column), value in zip(keys.items(), values, strict=True)
+            )
+            entries[number], texts[number] = Entry.of(number, plain), text
         by_id = [entries[number] for number in sorted(entries)]
         ordered = sort_items(by_id, self._options.order_by)
         return self._answer([texts[entry.number] for entry in self._part.cut(ordered)])
+
+    def _keys(self) -> dict[str, Column]:
+        """Give the columns that the items of the answer are sorted by."""
+        found = order_keys(self._options.order_by).intersection(self._fields)
+        return {key: self._columns[key] for key in found}
 
     def _answer(self, texts: Sequence[bytes]) -> bytes:
         if not self._options.get:
@@ -143,11 +154,3 @@ class SqlitePage:
         if not texts:
             raise MatchNotFound
         return texts[0]
-
-    def _entry(self, values: Sequence[Any]) -> Entry:
-        number, *keys = values
-        plain = (
-            (key, column.plain(value))
-            for (key, column), value in zip(self._keys.items(), keys, strict=True)
-        )
-        return Entry.of(number, plain)

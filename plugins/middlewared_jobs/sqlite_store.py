@@ -300,12 +300,13 @@ class SqliteStore:
         if fields is None or item is None:
             return None
         condition = condition_of(filters, view, viewer)
-        order = order_of(options, view, newest=part_of(options).newest)
+        part = part_of(options)
+        order = order_of(options, view, newest=part.newest)
         if not condition.exact or order is None:
             return None
         columns = columns_of(view)
         return SqlitePage(
-            self._database, condition, order, options, fields, item, columns
+            self._database, condition, order, options, part, fields, item, columns
         )
 
     async def count(
