@@ -88,6 +88,18 @@ def _check_access(method: Method, context: Context, trail: Trail) -> None:
         raise
 
 
+def _bind_extended(
+    session: ClientSession, method: Method, params: list[Any] | dict[str, Any]
+) -> list[Any] | None:
+    """Check rights and bind decoded params; None leaves both to the complete way."""
+    args, named = ([], params) if isinstance(params, dict) else (params, {})
+    try:
+        method.access.check(session.credentials)
+        return method.params.bind(args, named)
+    except CallError:
+        return None
+
+
 class Dispatcher:
     """Takes messages, runs handlers, answers.
 
@@ -225,6 +237,14 @@ class Dispatcher:
             if call is not None:
                 call.cancel()
             return False
+        extended = jsonrpc.read_extended(raw)
+        if extended is not None:
+            name, params, number = extended
+            found = self._registry.methods.get(name)
+            values = None if found is None else _bind_extended(session, found, params)
+            if found is not None and values is not None:
+                self._begin(session, found, values, number, respond, batched)
+                return bool(number)
         description = jsonrpc.describe(raw, partial(self._find, session.context))
         if description.target is not None:
             assert isinstance(description.target, _Target)  # noqa: S101 - _find's type

@@ -36,6 +36,7 @@ __all__ = [
     "Target",
     "describe",
     "read_cancelled",
+    "read_extended",
     "read_id",
     "read_plain",
     "read_requests",
@@ -136,6 +137,24 @@ def read_plain(raw: bytes) -> tuple[str, bytes, bytes] | None:
     except (ValueError, RecursionError):
         return None
     return request.method, params, number
+
+
+def read_extended(raw: bytes) -> tuple[str, list[Any] | dict[str, Any], bytes] | None:
+    """Take a well-formed single request with extended JSON apart, else return None.
+
+    Anything doubtful is left to `describe`, as what has no extended JSON is.
+
+    Returns:
+        The method; params, with the extended objects replaced; the id byte for byte.
+    """
+    if DOLLAR not in raw or EXTENDED not in raw:
+        return None
+    try:
+        request = ejson.decode(raw)
+        _validate(request)
+    except ValueError:
+        return None
+    return request["method"], request.get("params", []), read_id(raw)
 
 
 def _is_plain_id(raw: bytes) -> bool:

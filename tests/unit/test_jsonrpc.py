@@ -128,6 +128,18 @@ def read_fast(raw: bytes) -> tuple[Any, bytes] | None:
     return None if values is None else (flat(values), number)
 
 
+def read_with_dates(raw: bytes) -> tuple[Any, bytes] | None:
+    """Read the way of well-formed requests with extended JSON: values and id."""
+    name, params, number = jsonrpc.read_extended(raw) or ("", [], b"")
+    if name not in METHODS:
+        return None
+    args, named = ([], params) if isinstance(params, dict) else (params, {})
+    try:
+        return flat(METHODS[name].bind(args, named)), number
+    except CallError:
+        return None
+
+
 def read_completely(raw: bytes) -> tuple[Any, bytes] | Exception | None:
     """Read the way of all requests: values and id, or what is wrong."""
     description = jsonrpc.describe(raw, find)
@@ -138,8 +150,10 @@ def read_completely(raw: bytes) -> tuple[Any, bytes] | Exception | None:
 
 def check_same(raw: bytes) -> None:
     """What the fast way takes, the complete way takes, and takes it alike."""
-    fast = read_fast(raw)
+    fast, extended = read_fast(raw), read_with_dates(raw)
     complete = read_completely(raw)
+    if extended is not None:
+        assert extended == complete
     if fast is None:
         return
     if isinstance(complete, ParseError) and b"e400" in raw:
@@ -253,6 +267,37 @@ def test_both_ways_decode_params_alike() -> None:
 def test_plain_requests_take_the_fast_way(raw: bytes) -> None:
     """Else the property would hold for want of anything to compare."""
     assert read_fast(raw) is not None
+    check_same(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"jsonrpc":"2.0","method":"any_","params":[{"$date":1}],"id":1}',
+        b'{"jsonrpc":"2.0","method":"any_","params":{"x":{"$set":[1]}},"id":"a"}',
+        b'{"jsonrpc":"2.0","method":"nothing","more":"$x"}',
+    ],
+)
+def test_extended_requests_take_a_short_way(raw: bytes) -> None:
+    """Else the property would hold for want of anything to compare."""
+    assert read_with_dates(raw) is not None
+    check_same(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"jsonrpc":"2.0","method":"number","params":[1],"id":1}',
+        b'{"jsonrpc":"2.0","method":"nothing","more":{"$date":"x"}}',
+        b'{"jsonrpc":"2.0","method":"nothing","params":{"$date":1}}',
+        b'{"jsonrpc":"2.0","method":"nothing","id":{"$date":1}}',
+        b'{"result":"$x","id":1}',
+        b'["$x"]',
+    ],
+)
+def test_other_requests_do_not(raw: bytes) -> None:
+    """Those without extended JSON, and all that is doubtful."""
+    assert jsonrpc.read_extended(raw) is None
     check_same(raw)
 
 
