@@ -1,8 +1,10 @@
 """What is in memory of a job, and for how long."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+import pytest
 from jobs_stage import World
 from jobs_wire import Wire
 
@@ -30,3 +32,34 @@ async def test_jobs_are_freed_when_they_have_ended(world: World, admin: Wire) ->
         assert [run.id for run in runs_besides(others)] in ([], [last["id"]])
     finally:
         gc.enable()
+
+
+@contextmanager
+def left_behind() -> Iterator[list[object]]:
+    """Collect nothing meanwhile; give what only the collector would have freed."""
+    found: list[object] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_calls_leave_no_circles(
+    world: World, admin: Wire, *, legacy: bool
+) -> None:
+    """Neither do jobs, their calls and what is told of them."""
+    await admin.call("core.set_options", {"legacy_jobs": legacy})
+    await admin.run("t.echo", 0)
+    with left_behind() as found:
+        for number in range(1, 4):
+            assert (await admin.run("t.echo", number))["result"] == number
+    kinds = [type(thing) for thing in found]
+    assert [kind for kind in kinds if kind.__module__.startswith("middlewared")] == []
