@@ -65,20 +65,16 @@ Deliver: TypeAlias = Callable[[Parcel], None]
 
 
 class _Own:
-    """Stands for what one member is sent besides the events of collections.
-
-    Attributes:
-        count: of such frames in this tick.
-    """
-
-    __slots__ = ("count",)
+    """Stands for what one member is sent besides the events of collections."""
 
     collection = ""
     importance = Importance.KEEP
     key = None
 
-    def __init__(self) -> None:
-        self.count = 0
+
+_OWN = _Own()
+#: Frames of one member's own, each with the number of the events before it.
+_Frames: TypeAlias = list[tuple[int, bytes]]
 
 
 class Broadcast:
@@ -106,7 +102,7 @@ class Broadcast:
         #: How many of the pending events a member has had, or came too late for.
         self._told: dict[Hashable, int] = {}
         #: Members that are sent something of their own in this tick.
-        self._own: dict[Hashable, _Own] = {}
+        self._own: dict[Hashable, _Frames] = {}
 
     def place(self, member: Hashable, names: frozenset[str], deliver: Deliver) -> None:
         """Put a member where it belongs; it has had all events until now.
@@ -149,9 +145,8 @@ class Broadcast:
             return False
         own = self._own.get(member)
         if own is None:
-            own = self._own[member] = _Own()
-        own.count += 1
-        self.pending.append((own, frame))
+            own = self._own[member] = []
+        own.append((len(self.pending), frame))
         return True
 
     def catch_up(self, member: Hashable) -> None:
@@ -178,24 +173,36 @@ class Broadcast:
                         deliver(rest)
                     continue
                 if whole is None:
-                    whole = self._parcel(names, 0, None)
+                    whole = self._parcel(names, 0)
                 if whole.items:
                     deliver(whole)
                 elif not (late or owners):
                     break
         self.pending.clear()
 
-    def _parcel(self, names: frozenset[str], start: int, own: _Own | None) -> Parcel:
+    def _parcel(
+        self, names: frozenset[str], start: int, own: _Frames | None = None
+    ) -> Parcel:
         """Make the parcel of a group, or of a member, after the first *start*."""
-        items = self.pending[start:] if start else self.pending
-        if ALL_EVENTS in names:
-            # Only what is somebody's own has no collection.
-            items = [item for item in items if item[0].collection or item[0] is own]
-        elif own is None:
-            items = [item for item in items if item[0].collection in names]
+        if own is None:
+            items = self._items(names, start, len(self.pending))
         else:
-            items = [
-                item for item in items if item[0].collection in names or item[0] is own
-            ]
+            items, at = list[tuple[Any, bytes]](), start
+            for place, frame in own:
+                if place > at:
+                    items += self._items(names, at, place)
+                    at = place
+                items.append((_OWN, frame))
+            items += self._items(names, at, len(self.pending))
         made_at = asyncio.get_running_loop().time()
-        return Parcel(items, made_at, 0 if own is None else own.count)
+        return Parcel(items, made_at, 0 if own is None else len(own))
+
+    def _items(
+        self, names: frozenset[str], start: int, end: int
+    ) -> list[tuple[Any, bytes]]:
+        items = self.pending
+        if start or end < len(items):
+            items = items[start:end]
+        if ALL_EVENTS in names:
+            return list(items)
+        return [item for item in items if item[0].collection in names]
