@@ -172,8 +172,8 @@ class History:
     async def _count(self, filters: Filters, view: View, viewer: Viewer | None) -> int:
         await self._settle()
         live = self._live_for(viewer)
-        plain = [view.plain(record) for record in live]
-        count = run_query(plain, filters, QueryOptions(count=True))
+        items = [LiveItem(record, view) for record in live]
+        count = run_query(items, filters, QueryOptions(count=True))
         assert isinstance(count, int)  # noqa: S101 - that is what count answers
         ids = [record.id for record in live]
         return count + await self._store.count(filters, view, viewer, without=ids)

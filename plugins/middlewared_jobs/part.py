@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 #: Matches returned when a query has no limit: the newest ones, ascending by id.
 DEFAULT_LIMIT = 1000
+#: More than there can be, and what SQLite takes.
+MAX_NEEDED = 2**62
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -31,7 +33,7 @@ class Part(msgspec.Struct, frozen=True):
     @property
     def needed(self) -> int:
         """How many matches have to be known, from the start or from the end."""
-        return self.start + self.count
+        return min(self.start + self.count, MAX_NEEDED)
 
     def cut(self, found: Sequence[T]) -> Sequence[T]:
         """Cut the piece out of the matches that are known."""

@@ -182,6 +182,16 @@ async def test_many_live_jobs_are_looked_at_elsewhere(tmp_path: Path) -> None:
     assert few == many
 
 
+async def test_offsets_may_be_larger_than_any_history(tmp_path: Path) -> None:
+    """There is nothing there, by either way."""
+    asked: Question = ([], QueryOptions(offset=2**63 - 1))
+    async with opened(tmp_path) as database:
+        await filled(database, [ended(1)])
+        for live in ([], [make_record(2)]):
+            for store in (SqliteStore(database), Blind(database)):
+                assert (await answer(store, live, asked))[0] == b"[]"
+
+
 async def test_default_limit_gives_the_newest(tmp_path: Path) -> None:
     """Without a wish the newest thousand come ascending, with and without live ones."""
     jobs = [ended(number) for number in range(1, 1104)]

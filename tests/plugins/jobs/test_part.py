@@ -31,3 +31,5 @@ def test_cut() -> None:
     assert Part(0, 3, newest=True).cut("abcd") == "bcd"
     assert Part(3, 9, newest=False).cut("abcd") == "d"
     assert Part(1, 2, newest=False).needed == 3
+    assert Part(2**63 - 1, 5, newest=False).needed == 2**62
+    assert Part(2**63 - 1, 5, newest=False).cut("abcd") == ""
