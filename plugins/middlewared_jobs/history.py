@@ -17,10 +17,9 @@ from middlewared.filters import (
     Filters,
     QueryOptions,
     check_options,
-    matches,
     run_query,
 )
-from middlewared_jobs.liveitem import LiveItem
+from middlewared_jobs.liveitem import LiveItem, choose
 from middlewared_jobs.part import DEFAULT_LIMIT, part_of
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.store import JobStore, Viewer
@@ -30,8 +29,6 @@ __all__ = ["History"]
 
 #: Queries that have jobs in memory at one time; clients may send thousands at once.
 MAX_QUERIES = 8
-#: Jobs in memory that are looked at between two turns of others.
-MAX_LIVE = 100
 
 
 class History:
@@ -129,11 +126,8 @@ class History:
             return None
         await self._settle()
         live = self._live_for(viewer)
-        if len(live) > MAX_LIVE:
-            return None
-        live.sort(key=attrgetter("id"))
-        items = [LiveItem(record, view) for record in live]
-        return await page.read([item for item in items if matches(filters, item)])
+        chosen = choose(live, filters, view, page.live_needed, newest=page.newest)
+        return None if chosen is None else await page.read(chosen)
 
     async def _candidates(
         self,

@@ -1,15 +1,19 @@
 """A job in memory as an item, of which only what is asked for is made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from middlewared.filters import Filters, matches
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.views import View
 
-__all__ = ["LiveItem"]
+__all__ = ["MAX_LIVE", "LiveItem", "choose"]
 
+#: Jobs in memory that are looked at between two turns of others.
+MAX_LIVE = 200
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -53,3 +57,41 @@ class LiveItem(Mapping[str, Any]):
         if fields == self._view.fields:
             return self._view.encode(self._record)
         return _encode({name: getattr(self._record, name) for name in fields})
+
+
+def choose(
+    live: Sequence[JobRecord],
+    filters: Filters,
+    view: View,
+    count: int | None,
+    *,
+    newest: bool,
+) -> list[LiveItem] | None:
+    """Give the jobs in memory that match, by id.
+
+    Args:
+        live: the jobs.
+        filters: on what *view* shows.
+        view: their shape.
+        count: how many are needed; None for all of them.
+        newest: those with the highest ids are needed, and come first.
+
+    Returns:
+        None when more than `MAX_LIVE` would have to be looked at.
+
+    Raises:
+        Incomparable: one of them does not compare.
+    """
+    if count is None and len(live) > MAX_LIVE:
+        return None
+    found = list[LiveItem]()
+    by_id = sorted(live, key=attrgetter("id"), reverse=newest)
+    for looked, record in enumerate(by_id):
+        if len(found) == count:
+            break
+        if looked == MAX_LIVE:
+            return None
+        item = LiveItem(record, view)
+        if matches(filters, item):
+            found.append(item)
+    return found

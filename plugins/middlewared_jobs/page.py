@@ -14,7 +14,7 @@ from middlewared.filters import (
     order_keys,
     sort_items,
 )
-from middlewared_jobs.condition import Condition
+from middlewared_jobs.condition import BY_ID, NEWEST_FIRST, Condition
 from middlewared_jobs.entry import Entry
 from middlewared_jobs.itemtext import ItemText
 from middlewared_jobs.liveitem import LiveItem
@@ -51,6 +51,11 @@ class SqlitePage:
         fields: keys of the items.
         item: how they are read.
         columns: of what can be sorted by.
+
+    Attributes:
+        newest: the order is that of ids, and the highest come first.
+        live_needed: of the jobs in memory it may have so many, those with the highest
+            ids or those with the lowest; None when any of them.
     """
 
     def __init__(
@@ -72,13 +77,16 @@ class SqlitePage:
         self._part = part
         self._order = order
         self._columns = columns
+        self.newest = order == NEWEST_FIRST
+        # By another key a job that ends meanwhile may move, and another one move up.
+        self.live_needed = part.needed if order in BY_ID else None
 
     async def read(self, live: Sequence[LiveItem]) -> msgspec.Raw:
         """Read the answer.
 
         Args:
-            live: what is in memory and matches; a job that has ended meanwhile counts
-                as it is in the store.
+            live: what is in memory, matches and may be needed; a job that has ended
+                meanwhile counts as it is in the store.
 
         Raises:
             MatchNotFound: the first match is asked for, and there is none.

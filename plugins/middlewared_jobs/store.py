@@ -94,14 +94,26 @@ class KeptMove(msgspec.Struct, frozen=True, eq=False):
 
 
 class Page(Protocol):
-    """The answer to a query, of which nothing has to be made but text."""
+    """The answer to a query, of which nothing has to be made but text.
+
+    Attributes:
+        newest: the order is that of ids, and the highest come first.
+        live_needed: of the jobs in memory it may have so many, those with the highest
+            ids or those with the lowest; None when any of them.
+    """
+
+    @property
+    def newest(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def live_needed(self) -> int | None: ...  # noqa: D102 - see the class
 
     async def read(self, live: Sequence[LiveItem]) -> msgspec.Raw:
         """Read the answer.
 
         Args:
-            live: what is in memory and matches, by id; a job that has ended meanwhile
-                counts as it is in the store.
+            live: what is in memory, matches and may be needed; a job that has ended
+                meanwhile counts as it is in the store.
 
         Raises:
             MatchNotFound: the first match is asked for, and there is none.

@@ -19,7 +19,8 @@ from middlewared import CallError, Date, ejson
 from middlewared.database import Database
 from middlewared.filters import QueryOptions, parse_filters
 from middlewared_jobs import JobRecord, State
-from middlewared_jobs.history import MAX_LIVE, History
+from middlewared_jobs.history import History
+from middlewared_jobs.liveitem import MAX_LIVE
 from middlewared_jobs.page import shown_fields
 from middlewared_jobs.sqlite_store import SqliteStore
 from middlewared_jobs.store import Viewer
@@ -170,16 +171,35 @@ async def test_memory_is_newer_than_the_store(tmp_path: Path) -> None:
     assert found[0]["transient"] is True
 
 
-async def test_many_live_jobs_are_looked_at_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("filters", "options", "few", "many"),
+    [
+        # The highest or the lowest ids end the look.
+        ([], {"order_by": ["-id"], "limit": 3, "offset": 1}, True, True),
+        ([], {"limit": 2}, True, True),
+        # All have to be looked at.
+        ([], {"order_by": ["-method"], "limit": 2}, True, False),
+        ([["state", "=", "FAILED"]], {"limit": 2}, True, False),
+        ([], {}, True, False),
+    ],
+)
+async def test_many_live_jobs_are_looked_at_elsewhere(
+    tmp_path: Path,
+    filters: list[Any],
+    options: dict[str, Any],
+    *,
+    few: bool,
+    many: bool,
+) -> None:
     """The loop looks at so many of them only; above, a thread does."""
-    live = [make_record(number) for number in range(2, MAX_LIVE + 3)]
-    asked: Question = ([], QueryOptions(limit=2))
+    live = [make_record(number) for number in range(3, MAX_LIVE + 4)]
+    asked: Question = (filters, QueryOptions(**options))
     async with opened(tmp_path) as database:
-        await filled(database, [ended(1)])
-        few, made = await answer(SqliteStore(database), live[:-1], asked)
-        many, apart = await answer(SqliteStore(database), live, asked)
-    assert (made, apart) == (True, False)
-    assert few == many
+        await filled(database, [ended(1), ended(2), ended(MAX_LIVE + 4)])
+        for jobs, made in ((live[1:], few), (live, many)):
+            text, by_store = await answer(SqliteStore(database), jobs, asked)
+            assert by_store is made
+            assert text == (await answer(Blind(database), jobs, asked))[0]
 
 
 async def test_offsets_may_be_larger_than_any_history(tmp_path: Path) -> None:
