@@ -159,11 +159,9 @@ class Immediate:
         context = session.context
         results: list[bytes] = []
         if rest.params is not None:
-            run = _run_with_params(
-                session, plain, rest.methods, rest.params, results.append
-            )
+            run = _run_with_params(session, plain, rest.methods, rest.params, results)
         elif plain.bare:
-            run = _run_bare(session, plain, rest.methods, results.append)
+            run = _run_bare(session, plain, rest.methods, results)
         else:
             return 0
         last = _step(run, plain.method)
@@ -219,8 +217,8 @@ def _step(handler: Coroutine[Any, Any, Any], method: Method) -> Any:
 
 
 # What follows is stepped once for many handlers: an await costs half of what it costs
-# to step each of them. It takes the encoded results, and returns what the last handler
-# did when that is something else, `NOTHING` most often. Rights are those of the
+# to step each of them. It adds encoded results, and returns what the last handler did
+# when that is something else, `NOTHING` most often. Rights are those of the
 # context, which a login replaces.
 
 
@@ -228,7 +226,7 @@ async def _run_bare(
     session: ClientSession,
     plain: _Plain,
     methods: Sequence[str],
-    take: Callable[[bytes], object],
+    results: list[bytes],
 ) -> Any:
     """Run handlers without params; end where another method or login begins."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
@@ -239,7 +237,7 @@ async def _run_bare(
                 break
             value = NOTHING
             value = await handler(context)
-            take(encode(value))
+            results.append(encode(value))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
         return _Raised(exc) if value is NOTHING else value
     return NOTHING
@@ -250,7 +248,7 @@ async def _run_with_params(
     plain: _Plain,
     methods: Sequence[str],
     params: Sequence[Raw],
-    take: Callable[[bytes], object],
+    results: list[bytes],
 ) -> Any:
     """Run handlers; end where another method or login begins, or params do not fit."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
@@ -264,7 +262,7 @@ async def _run_with_params(
             if values is None:
                 break
             value = await call(handler, context, values)
-            take(encode(value))
+            results.append(encode(value))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
         return _Raised(exc) if value is NOTHING else value
     return NOTHING

@@ -70,12 +70,21 @@ class _Request(msgspec.Struct, gc=False):
 
 
 class _Bare(msgspec.Struct, gc=False):
-    """A request without params."""
+    """A request with an id and no params."""
 
     jsonrpc: Literal["2.0"]
     method: str
+    id: msgspec.Raw
     params: tuple[()] = ()
-    id: msgspec.Raw = msgspec.Raw()
+
+
+class _Full(msgspec.Struct, gc=False):
+    """A request with an id."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
+    id: msgspec.Raw
+    params: msgspec.Raw = msgspec.Raw()
 
 
 class Requests(msgspec.Struct, gc=False):
@@ -113,7 +122,7 @@ _id = msgspec.json.Decoder(_Id).decode
 _cancel = msgspec.json.Decoder(_Cancel).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _bare_requests = msgspec.json.Decoder(list[_Bare]).decode
-_requests = msgspec.json.Decoder(list[_Request]).decode
+_full_requests = msgspec.json.Decoder(list[_Full]).decode
 _ids = msgspec.json.Decoder(list[str | int | float | None]).decode
 
 
@@ -225,13 +234,14 @@ def read_requests(raw: bytes) -> Requests | None:
         try:
             found: list[Any] = _bare_requests(raw)
         except msgspec.ValidationError:
-            found = _requests(raw)
+            found = _full_requests(raw)
             params = [request.params for request in found]
         numbers = [request.id for request in found]
-        known = _ids(b"".join((b"[", b",".join(numbers), b"]")))
+        if not b"".join(numbers).isdigit():
+            _ids(b"".join((b"[", b",".join(numbers), b"]")))
     except (ValueError, RecursionError):
         return None
-    if not found or len(known) != len(numbers):
+    if not found:
         return None
     return Requests([request.method for request in found], numbers, params)
 

@@ -149,7 +149,8 @@ def _finite_check(  # noqa: PLR0911 - a table of kinds
     if origin in (Union, UnionType):
         plain = all(one in (float, *_PLAIN, None) for one in arguments)
         return (lambda values: all(map(_is_finite, values))) if plain else None
-    return (lambda values: all(map(isfinite, values))) if kind is float else None
+    # NaN and infinity stay what they are in a sum; one that overflows costs the pass.
+    return (lambda values: isfinite(sum(values))) if kind is float else None
 
 
 def _finite_fields(kind: type[msgspec.Struct], within: tuple[Any, ...]) -> Check | None:
