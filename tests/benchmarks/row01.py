@@ -1,6 +1,6 @@
 """Row 1: ``core.ping``, 10 connections with 50 calls in flight each, logged in."""
 
-from benchmarks.load import call_frame
+from benchmarks.load import call_text
 from benchmarks.rpc import HEAD, OURS, Work, absent, compare_servers, describe
 from benchmarks.running import Bench
 from benchmarks.samples import Series
@@ -13,9 +13,9 @@ IDS = range(100, 1000)
 
 async def run(bench: Bench) -> list[Table]:
     """Measure, and judge."""
-    frames = [call_frame(number, PING, []) for number in IDS]
+    texts = [call_text(number, PING, []) for number in IDS]
     calls = bench.sized(CALLS, 500)
-    found = await compare_servers(bench, Work("ping", frames), calls)
+    found = await compare_servers(bench, Work("ping", texts), calls)
     table = Table(
         1,
         "`core.ping`",

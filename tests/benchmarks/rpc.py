@@ -1,20 +1,25 @@
 """Calls to our server and to its rivals, in turn: rows 1 and 2."""
 
 import contextlib
+import itertools
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import anyio
 import msgspec
-from benchmarks.load import Frames, LoadClient
+from benchmarks.load import Frames, LoadClient, masked
 from benchmarks.running import Bench, log_in, missing, our_server, pid_of, rival
 from benchmarks.samples import Run, Sample, Series, alternate, sample
+from benchmarks.servers import ANSWERS
 
-__all__ = ["HEAD", "OURS", "Work", "absent", "compare_servers", "describe"]
+__all__ = ["ALONE", "HEAD", "OURS", "Work", "absent", "compare_servers", "describe"]
 
 CONNECTIONS = 10
 IN_FLIGHT = 50
 OURS = "middlewared"
+#: What no server can be below that decodes and encodes with msgspec.
+ALONE = "the rivals' answer in a loop, no socket"
 #: The rivals: which server, on which loop.
 RIVALS = [
     ("websockets", "asyncio"),
@@ -35,13 +40,18 @@ class Work(msgspec.Struct, frozen=True):
 
     Attributes:
         name: as `servers` knows it.
-        frames: requests, sent in turn.
+        texts: messages, sent in turn.
         calls: how many calls are in one message.
     """
 
     name: str
-    frames: Sequence[bytes]
+    texts: Sequence[bytes]
     calls: int = 1
+
+    @property
+    def frames(self) -> list[bytes]:
+        """The messages as they are sent."""
+        return [masked(text) for text in self.texts]
 
 
 async def _pump(
@@ -50,15 +60,24 @@ async def _pump(
     """Send the messages over all connections and wait for the answers."""
     share = max(1, messages // len(clients))
     in_flight = max(1, IN_FLIGHT // work.calls)
+    frames = work.frames
 
     async def pump_all() -> int:
         async with anyio.create_task_group() as group:
             for client in clients:
-                frames = Frames(work.frames)
-                group.start_soon(client.pump, frames, share, in_flight)
+                group.start_soon(client.pump, Frames(frames), share, in_flight)
         return share * len(clients) * work.calls
 
     return await sample([pid], pump_all)
+
+
+async def _answer_alone(work: Work, messages: int) -> Sample:
+    """Do what the rivals do between their sockets, in this process."""
+    answer, cpu, began = ANSWERS[work.name], time.process_time(), time.perf_counter()
+    for text in itertools.islice(itertools.cycle(work.texts), messages):
+        answer(text)
+    cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+    return Sample(messages * work.calls, cpu, seconds, 0.0)
 
 
 @contextlib.asynccontextmanager
@@ -79,6 +98,7 @@ async def _everybody(
             count = messages // NAIVE_SHARE if name == NAIVE else messages
             pid = other.process.pid
             runs[f"{name}, {loop}"] = partial(_pump, work, count, pid, some)
+        runs[ALONE] = partial(_answer_alone, work, messages)
         yield runs
 
 

@@ -14,7 +14,7 @@ import msgspec
 import websockets
 from benchmarks.work import PING, TYPED, Typed, make_report
 
-__all__ = ["SERVERS"]
+__all__ = ["ANSWERS", "SERVERS"]
 
 Answer = Callable[[bytes], bytes]
 Serve = Callable[[Answer], Coroutine[Any, Any, int]]
