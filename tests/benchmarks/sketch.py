@@ -328,7 +328,7 @@ async def _serve(folder: Path) -> None:
                 sketch.take(frame.get_payload_as_bytes(), self._send)
 
     gc.freeze()
-    gc.set_threshold(YOUNG, 10, NEVER)
+    gc.set_threshold(YOUNG, NEVER, NEVER)
     server = await picows.ws_create_server(lambda _: Listener(), "127.0.0.1", 0)
     sys.stdout.write(f"{next(iter(server.sockets)).getsockname()[1]}\n")
     sys.stdout.flush()
