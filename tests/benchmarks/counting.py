@@ -21,11 +21,13 @@ from middlewared import Audience, Event
 from middlewared.connection import Connection
 from middlewared.testing import RunningServer, running_server
 
-__all__ = ["EACH", "SUBSCRIBERS", "WORKS"]
+__all__ = ["EACH", "LISTED", "SUBSCRIBERS", "WORKS"]
 
 SUBSCRIBERS = 50
 #: Calls in a batch.
 EACH = 20
+#: Jobs in the answer to a query.
+LISTED = 50
 
 
 class Sink(asyncio.Transport):
@@ -36,7 +38,7 @@ class Sink(asyncio.Transport):
         self.ended = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Forget what is sent, but for the end of a job."""
+        """Forget what is sent, but for jobs that have ended."""
         if b'"state":"SUCCESS"' in bytes(data):
             self.ended.set()
 
@@ -102,6 +104,15 @@ class Works:
             self._first.data_received(frame)
             await self._sink.ended.wait()
 
+    async def query(self, turns: int) -> None:
+        """Ask for the newest `LISTED` jobs that have ended, one after the other."""
+        asked = [[["state", "=", "SUCCESS"]], {"order_by": ["-id"], "limit": LISTED}]
+        frame = call_frame(100, "core.get_jobs", asked)
+        for _ in range(turns):
+            self._sink.ended.clear()
+            self._first.data_received(frame)
+            await self._sink.ended.wait()
+
 
 WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
     "ping": Works.ping,
@@ -109,6 +120,8 @@ WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
     "typed": Works.typed,
     "event": Works.event,
     "job": Works.job,
+    # After the jobs, which it lists.
+    "query": Works.query,
 }
 
 
