@@ -18,10 +18,10 @@ SHARE = 0.01
 PAUSE = 10.0
 #: Seconds between two full collections, at most, unless `SHARE` says more.
 LONGEST = 300.0
-#: Python looks at young objects when there are so many more than before, some 10 ms
+#: Python looks at young objects when there are so many more than before, some 2 ms
 #: for all of them. With its 700, a sixth of a job's time went into looking at objects
 #: that were about to go by themselves.
-YOUNG = 50_000
+YOUNG = 10_000
 #: A threshold that is never reached.
 NEVER = 2**31 - 1
 
