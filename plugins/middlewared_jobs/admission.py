@@ -240,8 +240,8 @@ class Admission:
 
         def known(exc: Exception | None) -> None:
             run.accepting(exc)
-            if exc is not None or self._roster.stopping:
-                return
+            if exc is not None or self._roster.stopping or run.record.final:
+                return  # whoever asked may have ended it when it was accepted
             if run.spec.helper:
                 self._attempts.start(run)
             else:

@@ -1,11 +1,15 @@
 """Transient jobs: told like any other, stored nowhere, gone after a while."""
 
+import errno
 import sqlite3
 from pathlib import Path
 
 import anyio
-from jobs_stage import running_world
+from jobs_stage import USERS, running_world
 from jobs_wire import PATIENCE, Wire
+
+from middlewared import CallError, Plugin
+from middlewared_jobs import Job, job
 
 QUERY: list[object] = [["transient", "=", True]]
 
@@ -103,3 +107,33 @@ async def test_waiting_takes_no_slot_of_jobs() -> None:
         assert (await wire.final(first))["state"] == "SUCCESS"
         for number in numbers:
             assert await wire.result(number) == "second"
+
+
+def family_plugin() -> Plugin:
+    """Declare a job and its transient child, which have one lock, namespace ``f``."""
+    plugin = Plugin("f", requires=("jobs",))
+
+    @plugin.method(roles=USERS)
+    @job(transient=True, lock="f")
+    async def child(job: Job) -> None:
+        """Have the lock."""
+
+    @plugin.method(roles=USERS)
+    @job(lock="f")
+    async def parent(job: Job) -> int:
+        """Wait for a child that waits for the lock; give the error number."""
+        try:
+            await job.context.call("f.child")
+        except CallError as exc:
+            return exc.errno
+        return 0
+
+    return plugin
+
+
+async def test_refused_child_does_not_come_back() -> None:
+    """It is aborted when it is accepted, and does not wait for the lock any more."""
+    async with running_world(family_plugin()) as world, world.admin() as wire:
+        for _ in range(2):
+            assert await wire.call("f.parent") == errno.EDEADLK
+        assert (await wire.run("f.child"))["state"] == "SUCCESS"
