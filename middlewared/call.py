@@ -105,6 +105,8 @@ class Call(msgspec.Struct, eq=False):
 
     def on_cancel(self, end: Callable[[], object]) -> None:
         """Say what ends the call early; it is answered all the same, by its end."""
+        if self.respond is None:
+            return  # nobody can give it up: what ends it would only know the call
         self._cancel = end
         if self.cancelled:
             end()

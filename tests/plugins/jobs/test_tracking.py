@@ -1,14 +1,33 @@
 """What is in memory of a job, and for how long."""
 
 import gc
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from jobs_stage import World
+from jobs_stage import USERS, World, running_world
 from jobs_wire import Wire
 
+from middlewared import Plugin
+from middlewared_jobs import Job, job
 from middlewared_jobs.run import Run
+
+caller = Plugin("c", requires=("jobs",))
+
+
+@caller.method(roles=USERS)
+@job
+async def calls(job: Job, value: int) -> int:
+    """Call another job and wait for its end."""
+    return int(await job.context.call("t.echo", value))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Run a server."""
+    async with running_world(caller) as world:
+        yield world
 
 
 def runs_besides(others: Iterable[Run]) -> list[Run]:
@@ -58,8 +77,12 @@ async def test_calls_leave_no_circles(
     """Neither do jobs, their calls and what is told of them."""
     await admin.call("core.set_options", {"legacy_jobs": legacy})
     await admin.run("t.echo", 0)
+    note = {"jsonrpc": "2.0", "method": "t.echo", "params": ["nobody waits"]}
     with left_behind() as found:
         for number in range(1, 4):
             assert (await admin.run("t.echo", number))["result"] == number
+            assert (await admin.run("c.calls", number))["result"] == number
+            await admin.socket.send(json.dumps(note))
+        assert (await admin.run("t.echo", 4))["result"] == 4
     kinds = [type(thing) for thing in found]
     assert [kind for kind in kinds if kind.__module__.startswith("middlewared")] == []
