@@ -144,7 +144,7 @@ class LockQueue:
 
     def _occupy(self, job: Queued) -> None:
         self._free[job.kind] -= 1
-        self._waiting -= 1
+        self._count_off()
         for key, _ in job.limits:
             self._counts[key] = self._counts.get(key, 0) + 1
         if job.lock is not None:
@@ -197,18 +197,30 @@ class LockQueue:
 
     def remove(self, job: Queued) -> None:
         """Forget a waiting job at once, without waiting for its lock."""
-        self._waiting -= 1
         if job.lock is None:
             self._gone.add(job.id)
-            return
-        lock = self._locks[job.lock]
+        else:
+            self._leave_line(job, self._locks[job.lock], job.lock)
+        self._count_off()
+
+    def _leave_line(self, job: Queued, lock: _Lock, name: str) -> None:
         was_ready = lock.running is None and lock.waiting[0] is job
         lock.waiting.remove(job)
         if was_ready:
             self._gone.add(job.id)
-            self._promote(job.lock, lock)
+            self._promote(name, lock)
         elif lock.running is None and not lock.waiting:
-            del self._locks[job.lock]
+            del self._locks[name]
+
+    def _count_off(self) -> None:
+        """Count one job less; when none is left, nothing is kept of those removed."""
+        self._waiting -= 1
+        if not self._waiting and self._gone:
+            # Whoever passes by does not take, and so would not find them.
+            for ready in self._ready.values():
+                ready.clear()
+            self._held.clear()
+            self._gone.clear()
 
     def _promote(self, name: str, lock: _Lock) -> None:
         if lock.waiting:

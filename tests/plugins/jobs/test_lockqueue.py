@@ -1,5 +1,6 @@
 """Who runs next, held against a list that is searched from its start."""
 
+import gc
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -284,3 +285,25 @@ def test_removal_leaves_its_room_to_the_next() -> None:
     queue.remove(two)
     queue.release(other)
     assert queue.take() is three
+
+
+@pytest.mark.parametrize("lock", [None, "a"])
+@pytest.mark.parametrize("keys", [(), ("x",)])
+def test_nothing_is_kept_of_what_was_removed(
+    lock: str | None, keys: Sequence[str]
+) -> None:
+    """Neither of the last that waited, though the next ones only pass by."""
+    queue = make_queue(1)
+    first = Item(1, None, keys=keys)
+    queue.add(first)
+    assert queue.take() is first
+    waiting = [Item(n, lock, keys=keys) for n in range(2, 5)]
+    for item in waiting:
+        queue.add(item)
+    queue.take()
+    for item in waiting:
+        queue.remove(item)
+    queue.release(first)
+    assert queue.pass_by(Item(5, None))
+    del item
+    assert gc.get_referrers(*waiting) == [waiting]
