@@ -14,6 +14,7 @@ from middlewared.context import Context
 from middlewared.figures import CallFigures
 from middlewared.jsonrpc import Requests
 from middlewared.outcomes import finish_later, report
+from middlewared.params import NO_PARAMS
 from middlewared.plugin import Executor, Method
 from middlewared.registry import Registry
 from middlewared.session import ClientSession
@@ -106,10 +107,16 @@ class Immediate:
         if plain is None or who is None or not plain.method.access.allows(who):
             return False
         method, context = plain.method, session.context
-        values = method.params.decode(params)
-        if values is None:
-            return False
-        value = _step(method.params.call(method.handler, context, values), method)
+        if params in NO_PARAMS:
+            if not plain.bare:
+                return False
+            handler = method.handler(context)
+        else:
+            values = method.params.decode(params)
+            if values is None:
+                return False
+            handler = method.params.call(method.handler, context, values)
+        value = _step(handler, method)
         result = None
         if type(value) is not _Raised:
             try:
