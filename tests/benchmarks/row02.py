@@ -7,7 +7,7 @@ from benchmarks.samples import Series
 from benchmarks.tables import Goal, Table
 from benchmarks.work import PARAMS, PING, TYPED
 
-CALLS, BATCHES, EACH = 10_000, 1_000, 20
+CALLS, BATCHES, EACH = 10_000, 10_000, 20
 IDS = range(100, 200)
 C_BOUND = "picows"
 
