@@ -48,10 +48,17 @@ class _Plain(msgspec.Struct, frozen=True):
         return cls(method, method.results.direct, figures, bare)
 
 
-class _Raised(msgspec.Struct):
+class _Raised:
     """What a handler raised, in place of what it returns."""
 
-    error: BaseException
+    __slots__ = ("_errors",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._errors = [error]
+
+    def take(self) -> BaseException:
+        """Give it away, once: its frames hold this, which may not hold it."""
+        return self._errors.pop()
 
 
 class Immediate:
@@ -80,7 +87,7 @@ class Immediate:
 
     def _end(self, call: Call, value: Any) -> None:
         if type(value) is _Raised:
-            report(call, value.error)
+            report(call, value.take())
         elif isinstance(value, CoroutineType):
             work = finish_later(call, value)
             self._tasks.start(work, name=f"call {call.method.name}")
@@ -225,8 +232,8 @@ def _step(handler: Coroutine[Any, Any, Any], method: Method) -> Any:
 
 # What follows is stepped once for many handlers: an await costs half of what it costs
 # to step each of them. It adds encoded results, and returns what the last handler did
-# when that is something else, `NOTHING` most often. Rights are those of the
-# context, which a login replaces.
+# when that is something else, `NOTHING` most often. Rights count as long as the login
+# does for which they were looked at.
 
 
 async def _run_bare(
@@ -237,10 +244,10 @@ async def _run_bare(
 ) -> Any:
     """Run handlers without params; end where another method or login begins."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
-    context, value = session.context, NOTHING
+    context, who, value = session.context, session.credentials, NOTHING
     try:
         for asked in methods:
-            if asked != name or session.context is not context:
+            if asked != name or session.credentials is not who:
                 break
             value = NOTHING
             value = await handler(context)
@@ -260,10 +267,10 @@ async def _run_with_params(
     """Run handlers; end where another method or login begins, or params do not fit."""
     handler, encode, name = plain.method.handler, plain.encode, methods[0]
     decode, call = plain.method.params.decode, plain.method.params.call
-    context, value = session.context, NOTHING
+    context, who, value = session.context, session.credentials, NOTHING
     try:
         for asked, raw in zip(methods, params, strict=True):
-            if asked != name or session.context is not context:
+            if asked != name or session.credentials is not who:
                 break
             values, value = decode(bytes(raw)), NOTHING
             if values is None:

@@ -1,5 +1,6 @@
 """Immediate handlers, one by one and many together: both ways give the same."""
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -116,6 +117,15 @@ async def leave(ctx: Context, often: int = 1) -> bool:
     seen.append(("leave", ctx.credentials))
     ctx.session.login(None)
     return True
+
+
+@near.method(authenticated=True, read_only=True, immediate=True)
+async def gone(ctx: Context) -> str:
+    """End as if the client had gone."""
+    assert isinstance(ctx.session, ClientSession)
+    seen.append("gone")
+    ctx.session.close()
+    return "gone"
 
 
 @near.method(authenticated=True, immediate=True)
@@ -276,6 +286,7 @@ NAMES = [
             "puts_off",
             "large",
             "leave",
+            "gone",
             "writes",
             "guarded",
             "admins",
@@ -452,3 +463,35 @@ async def test_rights_end_where_a_handler_ends_them(running: RunningServer) -> N
     assert [one.get("result") for one in answers] == [0, True, None, "pong"]
     assert answers[2]["error"]["data"]["error"] == 207
     assert found.credentials is None
+
+
+FAILS = b'{"jsonrpc":"2.0","id":%d,"method":"near.fails","params":["else"]}'
+BARE_FAILS = b'{"jsonrpc":"2.0","id":%d,"method":"near.fails"}'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        FAILS,
+        BARE_FAILS,
+        PING,
+        batch_of(PING, PING),
+        batch_of(BARE_FAILS, BARE_FAILS),
+        batch_of(FAILS, ECHO, FAILS),
+    ],
+)
+async def test_answers_leave_no_circles(running: RunningServer, raw: bytes) -> None:
+    """What was raised holds frames, which may not hold it."""
+    dispatcher, outlet = Dispatcher(running.app.services), Outlet()
+    session = ClientSession(running.app.services, outlet, Origin())
+    session.login(SYSTEM)
+    dispatcher.receive(session, raw.replace(b"%d", b"1"))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            dispatcher.receive(session, raw.replace(b"%d", b"1"))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert len(outlet.answers) == 4
