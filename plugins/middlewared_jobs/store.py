@@ -103,10 +103,14 @@ class Page(Protocol):
     """
 
     @property
-    def newest(self) -> bool: ...  # noqa: D102 - see the class
+    def newest(self) -> bool:
+        """Whether the highest ids come first."""
+        ...
 
     @property
-    def live_needed(self) -> int | None: ...  # noqa: D102 - see the class
+    def live_needed(self) -> int | None:
+        """How many jobs of those in memory are enough, None for all."""
+        ...
 
     async def read(self, live: Sequence[LiveItem]) -> msgspec.Raw:
         """Read the answer.
