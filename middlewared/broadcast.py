@@ -187,7 +187,7 @@ class Broadcast:
         if own is None:
             items = self._items(names, start, len(self.pending))
         else:
-            items, at = list[tuple[Any, bytes]](), start
+            items, at = [], start
             for place, frame in own:
                 if place > at:
                     items += self._items(names, at, place)
