@@ -8,6 +8,7 @@ import msgspec
 from middlewared import Date
 from middlewared.audit import Entry
 from middlewared.filters import Column
+from middlewared.inserts import Insert
 
 __all__ = ["COLUMNS", "INSERT", "SELECT", "AuditItem", "item_of", "row_of"]
 
@@ -54,10 +55,7 @@ class AuditItem(msgspec.Struct, frozen=True, kw_only=True):
 
 _NAMES = AuditItem.__struct_fields__
 _KEPT = _NAMES[1:]
-INSERT = (
-    f"INSERT INTO audit ({', '.join(_KEPT)}) "  # noqa: S608 - our own names
-    f"VALUES ({', '.join('?' * len(_KEPT))})"
-)
+INSERT = Insert("audit", _KEPT)
 SELECT = f"SELECT {', '.join(_NAMES)} FROM audit"  # noqa: S608 - our own names
 
 #: Where the filter language finds what.
