@@ -31,14 +31,13 @@ from middlewared_jobs.removal import Removal
 from middlewared_jobs.rows import (
     CHANGES,
     STORED,
-    UPSERT,
     Row,
     Rows,
-    fixed_values,
     json_text,
     record_of,
     record_of_move,
     varying_values,
+    whole_row,
 )
 from middlewared_jobs.scan import Scan
 from middlewared_jobs.states import FINAL, State
@@ -77,6 +76,8 @@ _SELECT_OLDEST = (
 )
 _MOVE_FIELDS = Move.__struct_fields__
 _INSERT_MOVE = Insert("job_events", _MOVE_FIELDS)
+#: Of a job that is there; the last two fields tell of a removed one.
+_INSERT_PRESENT = Insert("job_events", _MOVE_FIELDS[:-2])
 _SELECT_SIZES = (
     "SELECT seq, size FROM job_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 )
@@ -102,7 +103,14 @@ def _kept(row: Sequence[Any]) -> KeptMove:
 
 
 def _kept_rows(moves: Sequence[Move]) -> list[Statement]:
-    return [(_INSERT_MOVE, msgspec.structs.astuple(move)) for move in moves]
+    rows: list[Statement] = []
+    for move in moves:
+        row = msgspec.structs.astuple(move)
+        if move.msg == "removed":
+            rows.append((_INSERT_MOVE, row))
+        else:
+            rows.append((_INSERT_PRESENT, row[:-2]))
+    return rows
 
 
 def _item_error(row: Sequence[Any]) -> ItemError:
@@ -160,7 +168,7 @@ class SqliteStore:
             for change in CHANGES.get(record.state, ()):
                 if change.makes(before.values, values):
                     return change.sql, change.values(record.id, values)
-        return UPSERT, (*fixed_values(record), *values)
+        return whole_row(record, values)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""
