@@ -174,7 +174,7 @@ class Attempts:
             CallError: EDEADLK, it would wait for ever.
         """
         helps = parent in self._roster.helpers
-        if helps and parent.record.parent is None:
+        if helps and parent.record.parent is None and child is not parent:
             return False  # a client waits, and nobody for it
         if not (helps or parent in self._roster.running):
             return False

@@ -142,6 +142,8 @@ async def test_two_that_wait_for_each_other(world: World, admin: Wire) -> None:
 async def test_itself(admin: Wire) -> None:
     """A job cannot wait for itself."""
     assert "wait for itself" in await refused(admin, "d.mirror")
+    last = int((await admin.run("t.echo"))["id"])
+    assert "wait for itself" in await refused(admin, "core.job_wait", last + 1)
 
 
 async def test_a_lock_that_others_hold(world: World, admin: Wire) -> None:
