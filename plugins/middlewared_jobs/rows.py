@@ -18,6 +18,7 @@ __all__ = [
     "CHANGES",
     "COLUMNS",
     "RAW",
+    "REWRITE",
     "STORED",
     "TIMES",
     "VARYING",
@@ -128,6 +129,11 @@ _UPSERT_USUAL = Insert("jobs", _USUAL, _UPDATE)
 _seldom_of = itemgetter(*map(_WRITTEN.index, _SELDOM))
 _usual_of = itemgetter(*map(_WRITTEN.index, _USUAL))
 _NONE_SELDOM = (None,) * len(_SELDOM)
+#: Writes `VARYING` where there is a row; its values are followed by id and attempt.
+REWRITE = (
+    f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in VARYING)} "  # noqa: S608 - our own names
+    "WHERE id = ? AND attempt <= ?"
+)
 
 
 _NO_PROGRESS = _DEFAULTS["progress"]
@@ -315,6 +321,8 @@ class Row(msgspec.Struct, eq=False):
         number: of the job.
         values: of the columns `VARYING`.
         saved: is told the outcome.
+        before: the one before it, whose outcome was not known then: this one writes
+            nothing when that was the first and is refused.
         written: it is on disk.
     """
 
@@ -322,12 +330,14 @@ class Row(msgspec.Struct, eq=False):
     number: int
     values: tuple[Any, ...]
     saved: Saved | None
+    before: "Row | None" = None
     written: bool = False
 
     def __call__(self, exc: Exception | None) -> None:
         """Hear whether it is written."""
         saved, self.saved = self.saved, None
-        if exc is None:
+        before, self.before = self.before, None
+        if exc is None and (before is None or before.written):
             self.written = True
         elif self.among.get(self.number) is self:
             del self.among[self.number]  # of a new job nothing more may come

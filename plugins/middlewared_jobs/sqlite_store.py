@@ -30,6 +30,7 @@ from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.rows import (
     CHANGES,
+    REWRITE,
     STORED,
     Row,
     Rows,
@@ -120,6 +121,26 @@ def _item_error(row: Sequence[Any]) -> ItemError:
     return ItemError(**values)
 
 
+def _statement(
+    record: JobRecord, values: tuple[Any, ...], before: Row | None
+) -> Statement:
+    """Choose how the row of a job is written.
+
+    Args:
+        record: the job.
+        values: of the columns `VARYING`.
+        before: its row as it was handed over last, if that may be there.
+    """
+    if before is not None and not before.written:
+        # Who asked for a job whose first row is refused is told that there is none.
+        return REWRITE, (*values, record.id, record.attempt)
+    if before is not None:
+        for change in CHANGES.get(record.state, ()):
+            if change.makes(before.values, values):
+                return change.sql, change.values(record.id, values)
+    return whole_row(record, values)
+
+
 class SqliteStore:
     """Jobs in the server's database; see `JobStore` for the contract."""
 
@@ -152,23 +173,17 @@ class SqliteStore:
         """Write a job as it is now; params are erased once it has ended."""
         values = varying_values(record, params)
         done: Saved | None = saved
-        statements = [self._statement(record, values)]
+        before = self._rows.pop(record.id, None)
+        statements = [_statement(record, values, before)]
         if record.state not in FINAL:
-            done = self._rows[record.id] = Row(self._rows, record.id, values, saved)
+            pending = None if before is None or before.written else before
+            row = Row(self._rows, record.id, values, saved, pending)
+            done = self._rows[record.id] = row
         for error in errors:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
             statements.append((_INSERT_ERROR, item))
         self._database.write(statements, done, appends=_kept_rows(moves))
-
-    def _statement(self, record: JobRecord, values: tuple[Any, ...]) -> Statement:
-        """Choose how the row of a job is written."""
-        before = self._rows.pop(record.id, None)
-        if before is not None and before.written:
-            for change in CHANGES.get(record.state, ()):
-                if change.makes(before.values, values):
-                    return change.sql, change.values(record.id, values)
-        return whole_row(record, values)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""

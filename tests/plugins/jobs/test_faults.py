@@ -98,3 +98,32 @@ async def test_the_disk_is_slow_and_a_client_is_not() -> None:
             rival.execute("ROLLBACK")
         found = [await wire.result(number) for number in numbers]
         assert found == list(range(4 * MAX_ENTRUSTED))
+
+
+async def test_refused_job_is_nowhere() -> None:
+    """Not even when the write that follows, that it runs now, is not refused."""
+    async with running_world(async_jobs=1) as world, world.admin() as wire:
+        await wire.start("t.hold", "first")
+        await world.stage["first"].wait_entered()
+        live = world.server.context.get(Jobs).live
+        path = world.server.context.database.path
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as rival:
+            rival.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON jobs WHEN new.state = 'WAITING' "
+                "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
+            )
+            rival.execute("BEGIN IMMEDIATE")
+            world.stage.open("first")
+            with anyio.fail_after(PATIENCE):
+                while not all(run.record.final for run in live.values()):
+                    await wire.call("core.ping")
+                number = await wire.send("t.echo", ["refused"])
+                while len(live) < 2:
+                    await wire.call("core.ping")
+            rival.execute("ROLLBACK")
+            assert "no space left" in str((await wire.answer(number))["error"])
+            rival.execute("DROP TRIGGER full")
+            last = await wire.run("t.echo", "taken")
+            rows = rival.execute("SELECT id, state FROM jobs ORDER BY id").fetchall()
+        assert rows == [(1, "SUCCESS"), (last["id"], "SUCCESS")]
+        assert not live
