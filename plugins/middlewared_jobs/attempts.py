@@ -217,8 +217,9 @@ class Attempts:
         elif exc is None:
             self.start(run)
         else:
+            # No attempt has begun that another one could follow.
             self._roster.running.add(run)
-            self._end(run, run.record.attempt, Failed(exc))
+            self.fail(run, exc)
 
     def start(self, run: Run) -> None:
         """Begin the next attempt of a job; its body runs once that is committed."""
@@ -371,7 +372,7 @@ class Attempts:
         """End a job with an error."""
         now = self._clock.time_ms()
         run.error = error
-        if run.record.attempts:
+        if run.record.attempts and run.record.state is State.RUNNING:
             self._keep_attempt(run, error, now)
         record_failure(run.record, error, self._settings, now)
         logger.info("job %d %s failed: %s", run.id, run.record.method, run.record.error)

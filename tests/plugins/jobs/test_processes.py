@@ -365,6 +365,19 @@ async def test_a_dead_fork_server_is_replaced(admin: Wire, tmp_path: Path) -> No
     assert await admin.call("p.echo", 1) == 1
 
 
+async def test_no_child_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job fails, also one that is tried again, and its slot is free."""
+    async with running_world(PLUGIN, process_jobs=1) as world, world.admin() as admin:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.executable", "/nonexistent/python")
+            item = await admin.run("p.echo", 1)
+            assert item["exc_info"]["type"] == "WorkerLost"
+            number = await admin.call("job.submit", "p.echo", [2], {"retries": 3})
+            record = await admin.final(number)
+            assert (record["state"], record["time_started"]) == ("FAILED", None)
+        assert await admin.call("p.echo", 3) == 3
+
+
 async def test_stop_ends_process_jobs(tmp_path: Path) -> None:
     """A stopping server records what did not end as ServerStopped, leaving nothing."""
     before = children_of(os.getpid())
