@@ -123,14 +123,16 @@ class Admission:
             return
         if wish.message_id is not msgspec.UNSET:
             run.record.message_ids.append(wish.message_id)
-        if run.insiders is not None:
-            run.insiders.add(wish.session, wish.credentials)
         event = self._announcer.event(run, "changed")
 
         def saved(exc: Exception | None) -> None:
             if exc is not None:
+                if wish.message_id is not msgspec.UNSET:
+                    run.record.message_ids.remove(wish.message_id)
                 wish.asker.refused(_not_written(exc))
                 return
+            if run.insiders is not None:
+                run.insiders.add(wish.session, wish.credentials)
             self._announcer.publish(event)
             wish.asker.accepted(wish, run)
 

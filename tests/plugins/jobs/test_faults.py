@@ -127,3 +127,28 @@ async def test_refused_job_is_nowhere() -> None:
             rows = rival.execute("SELECT id, state FROM jobs ORDER BY id").fetchall()
         assert rows == [(1, "SUCCESS"), (last["id"], "SUCCESS")]
         assert not live
+
+
+async def test_refused_call_shares_no_job() -> None:
+    """The job that it was to share shows nothing of it afterwards."""
+    async with running_world() as world, world.admin() as wire:
+        await wire.start("t.shared", "first")
+        await world.stage["first"].wait_entered()
+        job = await wire.start("t.shared", "second")
+        path = world.server.context.database.path
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as rival:
+            # Both, since it depends on what was written before how a row is.
+            for how in ("INSERT", "UPDATE"):
+                rival.execute(
+                    f"CREATE TRIGGER full_{how} BEFORE {how} ON jobs "
+                    "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
+                )
+            number = await wire.send("t.shared", ["second"])
+            assert "no space left" in str((await wire.answer(number))["error"])
+            rival.execute("DROP TRIGGER full_INSERT")
+            rival.execute("DROP TRIGGER full_UPDATE")
+        taken = await wire.send("t.shared", ["second"])
+        world.stage.open("first", "second")
+        assert await wire.result(taken) == "second"
+        ids = (await wire.final(job))["message_ids"]
+        assert (number in ids, taken in ids, len(ids)) == (False, True, 2)
