@@ -211,7 +211,7 @@ async def test_waiting_for_a_job_holds_no_slot() -> None:
         assert await client.call("core.get_jobs", [["state", "=", "FAILED"]]) == []
         done = [await client.receive() for _ in range(3)]
         assert {answer["id"] for answer in done} == {"job 0", "job 1", "job 2"}
-        assert all(answer["result"] >= 0.3 for answer in done)
+        assert all(answer["result"] >= 0.29 for answer in done)
 
 
 # Rule 2: one queue, one write for all that is due.
