@@ -36,8 +36,10 @@ def _count_apart(file: io.FileIO) -> tuple[int, int] | None:
     Returns:
         Line ends and bytes; None when the file is small or there is no such program.
     """
+    if os.fstat(file.fileno()).st_size < LARGE:
+        return None  # nor looked for: most logs are small
     program = shutil.which("wc")
-    if program is None or os.fstat(file.fileno()).st_size < LARGE:
+    if program is None:
         return None
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         done = subprocess.run(  # noqa: S603 - a program of the system, no shell
