@@ -98,6 +98,14 @@ _RICH_END = (
 )
 VARYING = (*(c for c in STORED if c not in FIXED), "params")
 _WRITTEN = (*FIXED, *VARYING)
+
+
+def _update(columns: Sequence[str]) -> str:
+    """Write the SQL that changes some columns of a row of no later attempt."""
+    changes = ", ".join(f"{column} = ?" for column in columns)
+    return f"UPDATE jobs SET {changes} WHERE id = ? AND attempt <= ?"  # noqa: S608 - our own names
+
+
 #: NULL for most jobs that begin. What is not written is NULL, too, and need not be
 #: bound: sqlite3 takes longer for None than for a number.
 _SELDOM = (
@@ -130,10 +138,7 @@ _seldom_of = itemgetter(*map(_WRITTEN.index, _SELDOM))
 _usual_of = itemgetter(*map(_WRITTEN.index, _USUAL))
 _NONE_SELDOM = (None,) * len(_SELDOM)
 #: Writes `VARYING` where there is a row; its values are followed by id and attempt.
-REWRITE = (
-    f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in VARYING)} "  # noqa: S608 - our own names
-    "WHERE id = ? AND attempt <= ?"
-)
+REWRITE = _update(VARYING)
 
 
 _NO_PROGRESS = _DEFAULTS["progress"]
@@ -287,10 +292,7 @@ class _Change:
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self.sql = (
-            f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in columns)} "  # noqa: S608 - our own names
-            "WHERE id = ? AND attempt <= ?"
-        )
+        self.sql = _update(columns)
         self._attempt = VARYING.index("attempt")
         self._chosen = itemgetter(*map(VARYING.index, columns))
         rest = (n for n, column in enumerate(VARYING) if column not in columns)
