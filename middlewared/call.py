@@ -33,7 +33,8 @@ class Call(msgspec.Struct, eq=False):
         id: id of the request byte for byte, empty for a notification.
         context: the rights it runs with; its session may be None.
         session: whose connection it came by.
-        respond: takes the answer; None for a notification, and once it is answered.
+        respond: takes the answer; None for a notification, and once a call is answered
+            that could be given up.
         limit: bytes that the answer may have.
         figures: where it is counted.
         legacy_jobs: a job call is answered at once, with the job's id.

@@ -173,7 +173,7 @@ def fixed_values(record: JobRecord) -> tuple[Any, ...]:
         json_text(record.credentials),
         record.owner,
         record.lock,
-        # sqlite3 asks what is no plain number for another form of itself: 0.7 us.
+        # sqlite3 asks what is no plain number for another form of itself.
         1 if record.abortable else 0,
         record.instance,
         1 if record.is_restart else 0,

@@ -31,6 +31,8 @@ class Tracker:
         context: the services that bodies may reach.
         clock: for the times of notes.
         settings: limits on notes.
+
+    Attributes:
         noted: called after every note, from any thread.
         write: writes the row of a run, and calls back.
         wrap: waits for another job, see `Job.wrap`.
