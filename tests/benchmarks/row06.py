@@ -10,12 +10,10 @@ from typing import Any
 
 import anyio
 import msgspec
-import psutil
 from benchmarks.byhand import read_by_hand
-from benchmarks.cores import server_side
 from benchmarks.history import DATABASE, SAMPLE, data_with
 from benchmarks.load import LoadClient
-from benchmarks.running import Bench, our_server, pid_of
+from benchmarks.running import Bench, our_server, pid_of, resident, restart
 from benchmarks.samples import sample
 from benchmarks.tables import Goal, Table, at_most
 from server_process import ServerProcess
@@ -165,16 +163,9 @@ async def _queries(
 
 async def _starts(server: ServerProcess, bench: Bench) -> tuple[float, float]:
     """Give milliseconds to start, and MiB at rest after it."""
-    starts = []
-    for _ in range(bench.rounds):
-        server.stop()
-        with server_side():
-            began = time.perf_counter()
-            server.start()
-        starts.append(1000 * (time.perf_counter() - began))
+    starts = [restart(server) for _ in range(bench.rounds)]
     await anyio.sleep(bench.lasting(REST_SECONDS))
-    memory = psutil.Process(pid_of(server)).memory_info().rss / 2**20
-    return statistics.median(starts), memory
+    return statistics.median(starts), resident(server)
 
 
 async def run(bench: Bench) -> list[Table]:

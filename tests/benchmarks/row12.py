@@ -6,9 +6,8 @@ import sys
 import time
 
 import anyio
-import psutil
 from benchmarks.cores import server_side
-from benchmarks.running import Bench, our_server, pid_of
+from benchmarks.running import Bench, our_server, resident, restart
 from benchmarks.tables import Table
 
 IMPORTS = {
@@ -33,13 +32,9 @@ async def run(bench: Bench) -> list[Table]:
     starts, memory = [], []
     with our_server() as server:
         for _ in range(bench.rounds):
-            server.stop()
-            with server_side():
-                began = time.perf_counter()
-                server.start()
-            starts.append(1000 * (time.perf_counter() - began))
+            starts.append(restart(server))
             await anyio.sleep(bench.lasting(REST_SECONDS))
-            memory.append(psutil.Process(pid_of(server)).memory_info().rss / 2**20)
+            memory.append(resident(server))
     lines.append(
         (
             "`middlewared serve` to its listeners",

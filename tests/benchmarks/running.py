@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ __all__ = [
     "missing",
     "our_server",
     "pid_of",
+    "resident",
+    "restart",
     "rival",
     "until",
 ]
@@ -80,6 +83,20 @@ def pid_of(server: ServerProcess) -> int:
     """Give the number of the process that runs now."""
     assert server.process is not None
     return server.process.pid
+
+
+def restart(server: ServerProcess) -> float:
+    """Stop the program and start it again; give milliseconds to its listeners."""
+    server.stop()
+    with server_side():
+        began = time.perf_counter()
+        server.start()
+    return 1000 * (time.perf_counter() - began)
+
+
+def resident(server: ServerProcess) -> float:
+    """Give the MiB of the program that are in memory."""
+    return float(psutil.Process(pid_of(server)).memory_info().rss / 2**20)
 
 
 async def log_in(
