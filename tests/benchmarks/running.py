@@ -88,6 +88,7 @@ def pid_of(server: ServerProcess) -> int:
 def restart(server: ServerProcess) -> float:
     """Stop the program and start it again; give milliseconds to its listeners."""
     server.stop()
+    server.port = 0  # others may have taken the one it had
     with server_side():
         began = time.perf_counter()
         server.start()

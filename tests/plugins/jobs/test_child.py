@@ -258,8 +258,8 @@ async def test_the_end_of_the_pipe_ends_everything(child: Talk, tmp_path: Path) 
     assert wait_until(path.exists)
     pids = [int(text) for text in path.read_text().split()]
     assert child.pid in pids
-    child.close()
     ours = [pid for pid in pids if os.getpgid(pid) == child.pid]
+    child.close()
     assert await exit_of(child) == -signal.SIGKILL
     assert wait_ended(ours)
     for pid in filter(is_running, pids):
