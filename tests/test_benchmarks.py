@@ -1,25 +1,15 @@
 """The benchmarks run: each row, on our server alone, at a tiny size."""
 
-import contextlib
 import importlib
-import re
-import sqlite3
 import tempfile
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
 from benchmarks.counts import judge
-from benchmarks.load import call_text
 from benchmarks.page import write_page
 from benchmarks.running import Bench
-from benchmarks.sketch import Sketch
 from benchmarks.tables import Goal, Table, markdown
-
-from middlewared_jobs.change import fixed_of, record_at
-from middlewared_jobs.record import CoreGetJobsItem, encode_item
-from middlewared_jobs.rows import STORED, record_of
 
 TINY = Bench(rounds=1, scale=0.001, rivals=False)
 
@@ -39,38 +29,6 @@ async def test_row_runs(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
         assert table.lines
         assert all(len(line) == len(table.head) for line in table.lines)
         assert markdown(table).startswith(f"### {number}. ")
-
-
-async def test_sketch_does_the_work(tmp_path: Path) -> None:
-    """The floor of row 4 answers, tells and keeps what a job of ours does."""
-    sent, ended = bytearray(), anyio.Event()
-
-    def send(data: bytes) -> None:
-        sent.extend(data)
-        if sent.count(b'"state":"SUCCESS"') == 100:
-            ended.set()
-
-    with contextlib.closing(Sketch(tmp_path / "sketch.db")) as sketch:
-        sketch.take(call_text(1, "core.subscribe", ["core.get_jobs"]), send)
-        for number in range(2, 102):
-            sketch.take(call_text(number, "demo.noop", [number]), send)
-        with anyio.fail_after(10):
-            await ended.wait()
-    assert b'{"jsonrpc":"2.0","result":7,"id":8}' in sent
-    told = re.findall(rb'"id":7,"fields":(.*?)}}(?=\x81|$)', sent, re.DOTALL)
-    items = [msgspec.json.decode(text, type=CoreGetJobsItem) for text in told]
-    assert [item.state for item in items] == ["WAITING", "RUNNING", "SUCCESS"]
-    with contextlib.closing(sqlite3.connect(tmp_path / "sketch.db")) as database:
-        select = f"SELECT {', '.join(STORED)} FROM jobs"  # noqa: S608 - our own names
-        records = list(map(record_of, database.execute(select)))
-        sql = "SELECT change FROM job_events WHERE job = 7 ORDER BY seq"
-        kept = [row[0] for row in database.execute(sql)]
-    assert {(one.state, one.phase) for one in records} == {("SUCCESS", "finished")}
-    assert encode_item(records[6]) == told[2]
-    assert bytes(records[6].result) == b"8"
-    fixed = fixed_of(records[6])
-    states = [record_at(fixed, change).state for change in kept[:2]]
-    assert (states, kept[2]) == (["WAITING", "RUNNING"], None)
 
 
 def test_page_is_written_between_its_marks(tmp_path: Path) -> None:

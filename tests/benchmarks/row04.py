@@ -18,10 +18,26 @@ SMALLER, ENOUGH = (2_000, 200), 4_000
 SOME = 500
 #: Rivals get fewer: what one of their jobs costs is the same, and they are slow.
 RIVAL_JOBS = 2_000
-#: A floor, see `benchmarks.sketch`.
-SKETCH = "sketch: the same work and nothing around it"
+#: Floors, see `benchmarks.sketch` and `benchmarks.promised`.
+SKETCH, FLOOR = "sketch: the same work and nothing around it", "sketch with promises"
 OURS, PACED = "middlewared", f", {SOME} unfinished at a time"
-BARE = f"{SKETCH}{PACED}"
+#: What the sketch is served with, each on top of those before it.
+LAYERS = {
+    "plain": SKETCH,
+    "audit": "+ an entry in the audit log",
+    "types": "+ rights, typed params, checked results, errors",
+    "owner": "+ owner, name and cancel scope of the body, what it sees",
+    "queue": "+ locks, limits, slots, legal moves",
+    "events": "+ events by audience and group, the newest kept",
+    "figures": "+ figures",
+    "ids": "+ found by id: shared, waited for, aborted",
+    "connections": "+ our connections and sessions, bounded both ways",
+}
+ALL = "connections"
+FLOORS = {"plain": SKETCH, ALL: FLOOR}
+PACED_FLOORS = [f"{name}{PACED}" for name in FLOORS.values()]
+#: In the second table only.
+BETWEEN = [name for layer, name in LAYERS.items() if layer not in FLOORS]
 HEAD = (
     "server",
     "CPU µs a job",
@@ -78,7 +94,8 @@ async def run(bench: Bench) -> list[Table]:
         paced = partial(run_jobs, client, max(jobs // 4, 1), SOME)
         runs[f"{OURS}{PACED}"] = partial(sample, pids, paced)
         if bench.rivals:
-            runs |= await _sketched(stack, jobs)
+            for layer in LAYERS:
+                runs |= await _sketched(stack, layer, jobs)
         for name, start in RIVALS.items() if bench.rivals else ():
             try:
                 other = stack.enter_context(start())
@@ -102,17 +119,18 @@ async def run(bench: Bench) -> list[Table]:
         "never do. CPU of all processes on the server's side; who submits to Huey "
         "writes into its database itself, so that there is a line with both. The "
         "sketch (`tests/benchmarks/sketch.py`) has the same request, rows, indexes, "
-        "commits, events and tasks, and no locks, rights, limits, audit, replays, "
-        "secrets or errors.",
+        "commits, events and tasks, and nothing else; with promises, all that the next "
+        "table lists.",
         HEAD,
         [
-            _line(name, one, found[f"{OURS}{PACED}" if name == BARE else OURS])
+            _line(name, one, found[f"{OURS}{PACED}" if name in PACED_FLOORS else OURS])
             for name, one in (found | both).items()
+            if name not in BETWEEN
         ],
         _judge(found),
         notes,
     )
-    return [table]
+    return [table, _layers(found)] if bench.rivals else [table]
 
 
 async def _subscribed(address: Address) -> LoadClient:
@@ -121,23 +139,52 @@ async def _subscribed(address: Address) -> LoadClient:
     return client
 
 
-async def _sketched(stack: contextlib.ExitStack, jobs: int) -> dict[str, Run]:
-    """Start the sketch; give what is to be run on it."""
+async def _sketched(
+    stack: contextlib.ExitStack, layer: str, jobs: int
+) -> dict[str, Run]:
+    """Start the sketch with some promises; give what is to be run on it."""
     folder = tempfile.TemporaryDirectory(prefix="middlewared-bench-")
-    sketch = stack.enter_context(rival("sketch", stack.enter_context(folder)))
+    path = stack.enter_context(folder)
+    sketch = stack.enter_context(rival("floor", path, layer))
     client = await _subscribed(sketch.address)
-    works = {
-        SKETCH: partial(run_jobs, client, jobs, jobs),
-        BARE: partial(run_jobs, client, max(jobs // 4, 1), SOME),
-    }
+    paced = partial(run_jobs, client, max(jobs // 4, 1), SOME)
+    works = {LAYERS[layer]: paced}
+    if layer in FLOORS:
+        name = FLOORS[layer]
+        at_once = partial(run_jobs, client, jobs, jobs)
+        works = {name: at_once, f"{name}{PACED}": paced}
     return {name: partial(sample, sketch.pids, work) for name, work in works.items()}
+
+
+def _layers(found: dict[str, Series]) -> Table:
+    """Show what each promise costs."""
+    head = ("sketch", "CPU µs a job", "more", "main thread", "others", "spread")
+    floors = {layer: f"{name}{PACED}" for layer, name in FLOORS.items()}
+    runs = {name: floors.get(layer, name) for layer, name in LAYERS.items()}
+    lines, before = list[Sequence[str]](), None
+    for name, key in (runs | {OURS: f"{OURS}{PACED}"}).items():
+        one = found[key]
+        more = "" if before is None else f"{one.median - before:+.1f}"
+        parts = one.in_main, one.median - one.in_main
+        cells = (f"{one.median:.1f}", more, *(f"{part:.1f}" for part in parts))
+        lines.append((name, *cells, one.spread))
+        before = one.median
+    return Table(
+        4,
+        "What the promises of a job cost",
+        f"The sketch of the table above with one promise after another "
+        f"(`tests/benchmarks/promised`), {SOME} jobs unfinished at a time. Each line "
+        "keeps those before it, too, in the cheapest way known; the last line is ours.",
+        head,
+        lines,
+    )
 
 
 def _line(name: str, one: Series, ours: Series) -> Sequence[str]:
     return (
         name,
         f"{one.median:.1f}",
-        f"{one.in_main:.1f}" if name.startswith((OURS, SKETCH)) else "",
+        f"{one.in_main:.1f}" if name.startswith((OURS, "sketch")) else "",
         one.spread,
         f"{ours.median / one.median:.3f}",
         f"{one.rate:,.0f}",
