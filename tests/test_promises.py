@@ -146,6 +146,7 @@ async def test_calls_that_cannot_be(tmp_path: Path) -> None:
         client.call("demo.nothing")
         sketch.take(b"{", client.take)
         await client.until(rb'"error":', 3)
+        assert sketch.refused.failed == {"invalid": 1, "error": 2}
         client.call("demo.noop", 5)
         await client.until(rb'"state":"SUCCESS"')
     assert re.findall(rb'"code":(-?\d+)', client.sent) == [
@@ -249,6 +250,13 @@ async def test_our_connections(
         await client.call("core.subscribe", ITEMS)
         assert await run_jobs(client, 400, 400) == 400
         assert "error" in await client.ask("demo.nothing")
-        assert sketch.traffic.events == 1200
+        assert await client.call("demo.noop", 1) == 401
+        sketch.last_id = 400
+        answer = await client.ask("demo.noop", 1)
+        assert "could not be written" in answer["error"]["data"]["reason"]
+        (session,) = {connection.session for connection in sketch.connections}
+        assert session is not None
+        assert session.entrusted == 0
+        assert sketch.traffic.events >= 1200
         assert not sketch.live
         assert not sketch.in_flight

@@ -1,6 +1,9 @@
 """Serves the sketch with some promises, and prints its port: ``floor FOLDER PROMISE``.
 
-Each promise stands on those before it, so that the last one named is all of them.
+Each promise stands on those before it, so that the last one named is all of them. They
+are kept to a job of which neither its method nor its caller asks anything more: no
+secrets, logs, pipes, steps, retries, deadlines or options. What is odd, such as a body
+that fails, may take its time.
 """
 
 import asyncio

@@ -23,13 +23,17 @@ __all__ = ["Connected"]
 
 
 class Connected(Found):
-    """Clients come by our own connections, whose queues are bounded both ways."""
+    """Clients come by our own connections, whose queues are bounded both ways.
+
+    Attributes:
+        connections: those that there are.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.settings, self.traffic = Settings(), Traffic()
         self.events, self.handler = self.bus, self
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self.services.provide(Settings, self.settings)
         self.services.provide(EventBus, self.bus)
         self.services.provide(Quotas, Quotas(self.settings))
@@ -38,11 +42,11 @@ class Connected(Found):
     def connect(self) -> Connection:
         """Give the protocol of a new connection."""
         connection = Connection(None, None, {"gate": self})
-        self._connections.add(connection)
+        self.connections.add(connection)
         return connection
 
     def _watch(self) -> None:
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             connection.watch(self.loop.time())
         self._timer = self.loop.call_later(1.0, self._watch)
 
@@ -68,7 +72,7 @@ class Connected(Found):
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone."""
-        self._connections.discard(connection)
+        self.connections.discard(connection)
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
         """Take a message of a connection."""
@@ -86,15 +90,20 @@ class Connected(Found):
         ident = encode(caller.subscribe(ITEMS))
         self.send(caller, b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (ident, number))
 
-    def accept(self, job: Job) -> None:
-        """Write a job down; its client is not read while many of its jobs wait."""
-        super().accept(job)
-        job.caller.entrust()
+    def write_new(self, write: Write) -> None:
+        """Write a first row; its client is not read while many of them wait."""
+        write.job.caller.entrust()
+        super().write_new(write)
 
     def begun(self, write: Write) -> None:
         """Answer, tell, and begin the body."""
         write.job.caller.taken_over()
         super().begun(write)
+
+    def forget_job(self, job: Job, why: str) -> None:
+        """Say that there is no job after all."""
+        job.caller.taken_over()
+        super().forget_job(job, why)
 
     def send(self, caller: Any, message: bytes) -> None:
         """Answer a client, after the events until now."""

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.promised.told import Told
 from benchmarks.promised.typed import CarefulWriter
@@ -19,7 +20,10 @@ __all__ = ["Counted"]
 class CountingWriter(CarefulWriter):
     """Counts commits."""
 
-    commits, groups = Histogram(COMMIT_BOUNDS), Histogram(GROUP_BOUNDS)
+    def __init__(self, path: Path, sketch: Any) -> None:
+        self.commits = Histogram(COMMIT_BOUNDS)
+        self.groups = Histogram(GROUP_BOUNDS)
+        super().__init__(path, sketch)
 
     def transact(self, database: sqlite3.Connection, group: list[Write]) -> None:
         """Write a group as one transaction; in the thread."""
@@ -34,6 +38,7 @@ class Counted(Told):
 
     Attributes:
         calls: how the calls ended, by method.
+        refused: what was answered with an error.
         ended: how many jobs ended, by method and state.
         durations: seconds that they took, by method.
         waits: seconds that they waited.
@@ -44,9 +49,15 @@ class Counted(Told):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.calls: dict[str, CallFigures] = {}
+        self.refused = CallFigures()
         self.ended: dict[tuple[str, State], int] = {}
         self.durations: dict[str, Histogram] = {}
         self.waits = Histogram(BOUNDS)
+
+    def refuse(self, caller: Any, number: bytes, exc: Exception) -> None:
+        """Answer with an error."""
+        self.refused.fail(exc)
+        super().refuse(caller, number, exc)
 
     def begun(self, write: Write) -> None:
         """Answer, tell, and begin the body."""
