@@ -20,7 +20,7 @@ from benchmarks.promised.found import Found
 from benchmarks.promised.owned import Owned
 from benchmarks.promised.queued import Queued
 from benchmarks.promised.told import ITEMS
-from benchmarks.row04 import run_jobs
+from benchmarks.row04 import LAYERS, run_jobs
 from benchmarks.sketch import Sketch
 
 from middlewared import Plugin
@@ -112,6 +112,11 @@ def _sketch(kind: Any, folder: Path) -> Any:
 def _read(folder: Path, sql: str) -> list[Any]:
     with contextlib.closing(sqlite3.connect(folder / "sketch.db")) as database:
         return database.execute(sql).fetchall()
+
+
+def test_row_shows_all_promises() -> None:
+    """Row 4 has a line for each promise, in their order."""
+    assert list(LAYERS) == list(PROMISES)
 
 
 WITHOUT_SOCKET = [kind for kind in PROMISES.values() if kind is not Connected]
