@@ -29,7 +29,7 @@ from middlewared.figures import Traffic
 from middlewared.hosts import NOT_ALLOWED, client_allowed
 from middlewared.scanner import Received, Scanner
 from middlewared.sendqueue import Importance, SendQueue
-from middlewared.session import ClientSession
+from middlewared.session import MAX_ENTRUSTED, ClientSession
 from middlewared.settings import Settings
 
 __all__ = ["Connection", "Gate", "Handler"]
@@ -202,6 +202,11 @@ class Connection(asyncio.Protocol):
         """Queue a frame; it leaves with all that is due in this tick of the loop."""
         if self._news:
             self._put(frame, None, KEEP)
+        elif self._flushing and self._queue.size and not self._mute:
+            # Behind what leaves in this tick anyway.
+            self._queue.add(frame)
+            if self._queue.overflown:
+                self._overflow()
         else:
             self._enqueue(frame, None, KEEP)
 
@@ -350,9 +355,10 @@ class Connection(asyncio.Protocol):
         self._handling, received = False, self._received
         until = time.perf_counter() + SLICE_SECONDS
         while received:
-            if self.session is not None and self.session.full:
+            session = self.session
+            if session is not None and session.entrusted >= MAX_ENTRUSTED:
                 self._handling = True
-                self.session.on_room(self._handle_soon)
+                session.on_room(self._handle_soon)
                 break
             event = received.popleft()
             if isinstance(event, bytes):
@@ -483,34 +489,40 @@ class Connection(asyncio.Protocol):
         *,
         control: bool = False,
     ) -> None:
-        if self._transport is None or self._transport.is_closing():
+        transport, queue = self._transport, self._queue
+        if transport is None or transport.is_closing():
             return
-        if not control and self._mute:
+        if self._mute and not control:
             return
-        if not self._queue.size and not self._transport.get_write_buffer_size():
+        if not queue.size and not transport.get_write_buffer_size():
             self._waiting_since = self._loop.time()
-        # Of pongs that have not left, the newest is enough (RFC 6455, 5.5.3). One tick
-        # of the loop may bring megabytes of pings.
-        behind = self._paused or key is PONG
-        self._queue.put(frame, key=key, importance=importance, behind=behind)
-        if self._queue.overflown:
-            self.abort(
-                f"more than {self.gate.settings.send_queue_limit} bytes wait",
-                "queue_full",
-            )
+        if key is None:
+            queue.add(frame)
+        else:
+            # Of pongs that have not left, the newest is enough (RFC 6455, 5.5.3). One
+            # tick of the loop may bring megabytes of pings.
+            behind = self._paused or key is PONG
+            queue.put(frame, key=key, importance=importance, behind=behind)
+        if queue.overflown:
+            self._overflow()
         elif not self._flushing and not self._paused:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def _overflow(self) -> None:
+        limit = self.gate.settings.send_queue_limit
+        self.abort(f"more than {limit} bytes wait", "queue_full")
+
     def _flush(self) -> None:
         self._flushing = False
-        transport = self._transport
+        transport, queue = self._transport, self._queue
         if transport is None or transport.is_closing():
             return
-        while self._queue.size and not self._paused:
-            data = self._queue.take(WRITE_SIZE)
-            self._written += len(data)
-            self._traffic.sent += len(data)
+        while queue.size and not self._paused:
+            data = queue.take(WRITE_SIZE)
+            size = len(data)
+            self._written += size
+            self._traffic.sent += size
             transport.write(data)
         if not self._paused:
             self._writable.set()

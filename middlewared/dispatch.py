@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,14 @@ import msgspec
 
 from middlewared import jsonrpc
 from middlewared.audit import Trail
-from middlewared.batch import Answered, Batch, join_answers
+from middlewared.batch import (
+    BATCH_SLICE,
+    Answered,
+    Batch,
+    Ran,
+    join_answers,
+    wake_next,
+)
 from middlewared.call import Call, InnerCall, Respond
 from middlewared.clock import Clock
 from middlewared.context import Context, Services
@@ -25,7 +33,7 @@ from middlewared.errors import (
 )
 from middlewared.figures import CallFigures
 from middlewared.immediate import Immediate
-from middlewared.jsonrpc import Requests
+from middlewared.jsonrpc import Element, read_requests
 from middlewared.outcomes import finish_later, report
 from middlewared.plugin import Executor, Method
 from middlewared.registry import Registry
@@ -126,15 +134,11 @@ class Dispatcher:
 
     def receive(self, session: ClientSession, raw: bytes) -> None:
         """Handle one message of a connection; its answer goes through the session."""
-        if raw[:1] == b"{" or raw.lstrip()[:1] != b"[":
+        first = raw[:1]
+        if first == b"{" or (first != b"[" and raw.lstrip()[:1] != b"["):
             self._receive_one(session, raw, session.send, batched=False)
-            return
-
-        def respond(answer: bytes) -> None:
-            if answer:
-                session.send(answer)
-
-        self._receive_batch(session, raw, respond)
+        else:
+            self._receive_batch(session, raw, session.send)
 
     async def exchange(self, session: ClientSession, raw: bytes) -> bytes:
         """Handle one message and wait for its answer.
@@ -159,32 +163,45 @@ class Dispatcher:
     def _receive_batch(
         self, session: ClientSession, raw: bytes, respond: Respond
     ) -> None:
-        requests = jsonrpc.read_requests(raw)
-        try:
-            elements = [] if requests else jsonrpc.split_batch(raw)
-        except (ParseError, InvalidRequest) as exc:
-            self._count_refused(exc)
-            respond(jsonrpc.render_error(exc, b"", with_trace=False))
-            return
+        requests = read_requests(raw)
+        if requests is None:
+            try:
+                jsonrpc.split_batch(raw)
+            except (ParseError, InvalidRequest) as exc:
+                self._count_refused(exc)
+                respond(jsonrpc.render_error(exc, b"", with_trace=False))
+                return
         if session.undispatched + len(raw) > self._max_undispatched:
-            respond(self._refuse_batch(elements or jsonrpc.split_batch(raw)))
+            respond(self._refuse_batch(jsonrpc.split_batch(raw)))
             return
-        batch = Batch(session, self, respond, self._max_calls)
-        batch.begin(raw, requests)
+        ran: bytes | Ran | None = None
+        has_slot = session.calls < self._max_calls
+        if requests and has_slot and len(requests) <= BATCH_SLICE:
+            ran = self._immediate.run_front(session, requests)
+        if isinstance(ran, bytes):
+            respond(ran)
+            if session.waiting:
+                wake_next(session, self._max_calls)
+            return
+        Batch(session, self, respond, self._max_calls).begin(raw, requests, ran)
 
     def start(self, session: ClientSession, element: bytes, respond: Respond) -> bool:
         """Start an element of a batch, and tell whether it is or will be answered."""
         return self._receive_one(session, element, respond, batched=True)
 
     def start_together(
-        self, session: ClientSession, requests: Requests, answered: Answered
+        self,
+        session: ClientSession,
+        requests: Sequence[Element],
+        answered: Answered,
+        ran: Ran | None = None,
     ) -> int:
-        """Run elements of a batch from the first on that can be answered at once.
+        """Run and answer them; the first of them may have run.
 
         Returns:
             How many; all of them are or will be answered.
         """
-        return self._immediate.answer_together(session, requests, answered)
+        return self._immediate.answer_together(session, requests, answered, ran)
 
     def _refuse_batch(self, elements: list[msgspec.Raw]) -> bytes:
         exc = TooManyCalls(

@@ -1,18 +1,18 @@
 """Immediate handlers: run to their end without a task, one call or many together."""
 
-from collections.abc import Callable, Coroutine, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from types import CoroutineType
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from middlewared import jsonrpc
-from middlewared.batch import Answered
+from middlewared.batch import Answered, Ran
 from middlewared.call import Call, Respond
 from middlewared.context import Context
 from middlewared.figures import CallFigures
-from middlewared.jsonrpc import Requests
+from middlewared.jsonrpc import Bare, Element
 from middlewared.outcomes import finish_later, report
 from middlewared.params import NO_PARAMS
 from middlewared.plugin import Executor, Method
@@ -31,21 +31,30 @@ class _Plain(msgspec.Struct, frozen=True):
 
     Attributes:
         method: it is immediate, and not audited.
+        handler: runs it.
         encode: see `Results.direct`.
         figures: what is counted of it.
         bare: it may be called without params.
+        open: every login may call it.
     """
 
     method: Method
+    handler: Callable[..., Any]
     encode: Callable[[Any], bytes]
     figures: CallFigures
     bare: bool
+    open: bool
 
     @classmethod
-    def of(cls, method: Method, figures: CallFigures) -> "_Plain":
+    def of(
+        cls, method: Method, handler: Callable[..., Any], figures: CallFigures
+    ) -> "_Plain":
         """Look at a method once."""
         bare = method.params.decode(b"") is not None
-        return cls(method, method.results.direct, figures, bare)
+        access = method.access
+        everybody = access.public or access.authenticated
+        encode = method.results.direct
+        return cls(method, handler, encode, figures, bare, everybody)
 
 
 class _Raised:
@@ -62,7 +71,7 @@ class _Raised:
 
 
 class Immediate:
-    """Steps immediate handlers, which may not suspend.
+    """Runs immediate handlers, which may not suspend.
 
     Args:
         registry: the methods, and what is counted of them.
@@ -73,17 +82,26 @@ class Immediate:
     def __init__(self, registry: Registry, tasks: Tasks, max_answer: int) -> None:
         self._tasks = tasks
         self._max_answer = max_answer
-        self._plain = {
-            name: _Plain.of(method, registry.figures[name])
+        self._handlers = {
+            name: _as_function(method)
             for name, method in registry.methods.items()
-            if method.executor is Executor.IMMEDIATE and method.access.read_only
+            if method.executor is Executor.IMMEDIATE
+        }
+        self._plain = {
+            name: _Plain.of(registry.methods[name], handler, registry.figures[name])
+            for name, handler in self._handlers.items()
+            if registry.methods[name].access.read_only
         }
 
     def run(self, call: Call) -> None:
         """Run a handler and answer; a result that is put off is awaited in a task."""
         method = call.method
-        handler = method.params.call(method.handler, call.context, call.values)
-        self._end(call, _step(handler, method))
+        handler = self._handlers[method.name]
+        try:
+            value = method.params.call(handler, call.context, call.values)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
+            value = _Raised(exc)
+        self._end(call, value)
 
     def _end(self, call: Call, value: Any) -> None:
         if type(value) is _Raised:
@@ -94,7 +112,7 @@ class Immediate:
         else:
             call.finish(value)
 
-    def answer(
+    def answer(  # noqa: C901 - functions for its parts would cost as much as they do
         self,
         session: ClientSession,
         name: str,
@@ -111,25 +129,27 @@ class Immediate:
             a notification.
         """
         plain, who = self._plain.get(name), session.credentials
-        if plain is None or who is None or not plain.method.access.allows(who):
+        if plain is None or who is None:
             return False
-        method, context = plain.method, session.context
-        if params in NO_PARAMS:
-            if not plain.bare:
-                return False
-            handler = method.handler(context)
-        else:
-            values = method.params.decode(params)
+        if not plain.open and not plain.method.access.allows(who):
+            return False
+        context, value, result = session.context, NOTHING, None
+        values = None
+        if params not in NO_PARAMS:
+            values = plain.method.params.decode(params)
             if values is None:
                 return False
-            handler = method.params.call(method.handler, context, values)
-        value = _step(handler, method)
-        result = None
-        if type(value) is not _Raised:
-            try:
-                result = plain.encode(value)
-            except Exception:  # noqa: BLE001 - the call below meets it again
-                result = None
+        elif not plain.bare:
+            return False
+        try:
+            if values is None:
+                value = plain.handler(context)
+            else:
+                value = plain.method.params.call(plain.handler, context, values)
+            result = plain.encode(value)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
+            if value is NOTHING:
+                value = _Raised(exc)
         if result is None or len(result) > self._max_answer:
             call = self._call(session, context, plain, number, respond)
             self._end(call, value)
@@ -139,61 +159,97 @@ class Immediate:
             respond(jsonrpc.render_result(result, number))
         return True
 
+    def run_front(
+        self, session: ClientSession, each: Sequence[Element]
+    ) -> bytes | Ran | None:
+        """Run the handlers of requests from the first on that have its method.
+
+        Returns:
+            The answer of the batch, when those were all requests and ask for nothing
+            more: they are counted. Else what has run, for `answer_together`; None when
+            nothing has.
+        """
+        first = each[0]
+        plain, who = self._plain.get(first.method), session.credentials
+        if plain is None or who is None:
+            return None
+        if not plain.open and not plain.method.access.allows(who):
+            return None
+        context = session.context
+        results: list[bytes] = []
+        if type(first) is not Bare:
+            last = _run_with_params(session, plain, each, results)
+        elif plain.bare:
+            last = _run_bare(session, plain, each, results)
+        else:
+            return None
+        if last is NOTHING:
+            if not results:
+                return None
+            if len(results) == len(each):
+                text = jsonrpc.render_results(results, each)
+                if len(text) <= self._max_answer + 2:
+                    plain.figures.ok += len(results)
+                    return text
+        return Ran(plain, context, results, last)
+
     def answer_together(
-        self, session: ClientSession, requests: Requests, answered: Answered
+        self,
+        session: ClientSession,
+        each: Sequence[Element],
+        answered: Answered,
+        ran: Ran | None = None,
     ) -> int:
         """Run the handlers of requests from the first on, up to one that asks for more.
 
         That is a method that is not immediate, not there, not allowed or audited,
         params that do not fit, and whatever a session asks for that is not logged in.
 
+        Args:
+            session: whose they are.
+            each: they.
+            answered: gets the answers.
+            ran: what `run_front` gave for them.
+
         Returns:
             How many were run: they are counted, and are or will be answered.
         """
-        place, count = 0, len(requests.methods)
-        while place < count:
-            plain, who = self._plain.get(requests.methods[place]), session.credentials
-            if plain is None or who is None or not plain.method.access.allows(who):
+        done, count = 0, len(each)
+        while done < count:
+            found = ran or self.run_front(session, each)
+            if found is None:
                 break
-            rest = requests.after(place) if place else requests
-            done = self._answer_alike(session, plain, rest, answered)
-            if not done:
-                break
-            place += done
-        return place
+            if isinstance(found, bytes):
+                answered(found[1:-1], len(each))
+                return count
+            place = self._answer(session, found, each, answered)
+            done, each, ran = done + place, each[place:], None
+        return done
 
-    def _answer_alike(
-        self, session: ClientSession, plain: _Plain, rest: Requests, answered: Answered
+    def _answer(
+        self,
+        session: ClientSession,
+        ran: Ran,
+        each: Sequence[Element],
+        answered: Answered,
     ) -> int:
-        """Run one method as often as it is asked for in a row.
-
-        Returns:
-            How often; 0 when the params of the first one do not fit.
-        """
-        context = session.context
-        results: list[bytes] = []
-        if rest.params is not None:
-            run = _run_with_params(session, plain, rest.methods, rest.params, results)
-        elif plain.bare:
-            run = _run_bare(session, plain, rest.methods, results)
-        else:
-            return 0
-        last = _step(run, plain.method)
+        """Answer the first of some requests, which have run; say how many that are."""
+        plain, context, results = ran.method, ran.context, ran.results
         done = len(results)
         if done:
-            numbers = rest.numbers[:done]
-            text = jsonrpc.render_results(results, numbers)
+            text = jsonrpc.render_results(results, each[:done])[1:-1]
             if len(text) <= self._max_answer:
                 plain.figures.ok += done
                 answered(text, done)
             else:
-                for result, number in zip(results, numbers, strict=True):
-                    call = self._call(session, context, plain, bytes(number), answered)
+                for result, request in zip(results, each, strict=False):
+                    number = jsonrpc.encode_id(request.id)
+                    call = self._call(session, context, plain, number, answered)
                     call.finish_encoded(result)
-        if last is not NOTHING:
-            number = rest.numbers[done]
-            call = self._call(session, context, plain, bytes(number), answered)
-            self._end(call, last)
+        if ran.last is not NOTHING:
+            number = jsonrpc.encode_id(each[done].id)
+            call = self._call(session, context, plain, number, answered)
+            self._end(call, ran.last)
             done += 1
         return done
 
@@ -218,64 +274,73 @@ class Immediate:
         )
 
 
-def _step(handler: Coroutine[Any, Any, Any], method: Method) -> Any:
-    """Run a handler to its end; give what it returns, or `_Raised`."""
-    try:
-        handler.send(None)
-    except StopIteration as stop:
-        return stop.value
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
-        return _Raised(exc)
-    handler.close()
-    return _Raised(RuntimeError(f"{method.name} is immediate but suspended"))
+def _as_function(method: Method) -> Callable[..., Any]:
+    """Give a handler as a function that returns what it returns."""
+    handler = method.handler
+    if not inspect.iscoroutinefunction(handler):
+        return handler
+
+    def step(*args: Any, **named: Any) -> Any:
+        coroutine = handler(*args, **named)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        coroutine.close()
+        raise RuntimeError(f"{method.name} is immediate but suspended")
+
+    return step
 
 
-# What follows is stepped once for many handlers: an await costs half of what it costs
-# to step each of them. It adds encoded results, and returns what the last handler did
-# when that is something else, `NOTHING` most often. Rights count as long as the login
-# does for which they were looked at.
+# What follows adds encoded results, and returns what the last handler did when that is
+# something else, `NOTHING` most often. Rights count as long as the login does for which
+# they were looked at.
 
 
-async def _run_bare(
+def _run_bare(
     session: ClientSession,
     plain: _Plain,
-    methods: Sequence[str],
+    each: Sequence[Element],
     results: list[bytes],
 ) -> Any:
     """Run handlers without params; end where another method or login begins."""
-    handler, encode, name = plain.method.handler, plain.encode, methods[0]
-    context, who, value = session.context, session.credentials, NOTHING
+    handler, encode, name = plain.handler, plain.encode, each[0].method
+    context, who = session.context, session.credentials
+    value, text, same = NOTHING, b"", NOTHING
     try:
-        for asked in methods:
-            if asked != name or session.credentials is not who:
+        for request in each:
+            if request.method != name or session.credentials is not who:
                 break
             value = NOTHING
-            value = await handler(context)
-            results.append(encode(value))
+            value = handler(context)
+            if value is not same:
+                text = encode(value)
+                # Only what cannot change is the same.
+                same = value if type(value) is str else NOTHING
+            results.append(text)
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
         return _Raised(exc) if value is NOTHING else value
     return NOTHING
 
 
-async def _run_with_params(
+def _run_with_params(
     session: ClientSession,
     plain: _Plain,
-    methods: Sequence[str],
-    params: Sequence[Raw],
+    each: Sequence[Any],
     results: list[bytes],
 ) -> Any:
     """Run handlers; end where another method or login begins, or params do not fit."""
-    handler, encode, name = plain.method.handler, plain.encode, methods[0]
+    handler, encode, name = plain.handler, plain.encode, each[0].method
     decode, call = plain.method.params.decode, plain.method.params.call
     context, who, value = session.context, session.credentials, NOTHING
     try:
-        for asked, raw in zip(methods, params, strict=True):
-            if asked != name or session.credentials is not who:
+        for request in each:
+            if request.method != name or session.credentials is not who:
                 break
-            values, value = decode(bytes(raw)), NOTHING
+            values, value = decode(bytes(request.params)), NOTHING
             if values is None:
                 break
-            value = await call(handler, context, values)
+            value = call(handler, context, values)
             results.append(encode(value))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a border: the caller is told
         return _Raised(exc) if value is NOTHING else value

@@ -8,7 +8,7 @@ test holds them to the same answer.
 
 import inspect
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -31,10 +31,12 @@ from middlewared.errors import (
 
 __all__ = [
     "NO_ID",
+    "Bare",
     "Description",
-    "Requests",
+    "Element",
     "Target",
     "describe",
+    "encode_id",
     "read_cancelled",
     "read_extended",
     "read_id",
@@ -56,6 +58,7 @@ _ID_STARTS = b'"-0123456789n'
 #: How a key of extended JSON begins. One byte is looked for first, since it is found
 #: ten times as fast, and most often there is none.
 EXTENDED, DOLLAR = b'"$', ord("$")
+BACKSLASH, MINUS, QUOTE = ord("\\"), ord("-"), ord('"')
 _PARAMS_STARTS = b"[{"
 _encode = msgspec.json.Encoder().encode
 
@@ -69,12 +72,12 @@ class _Request(msgspec.Struct, gc=False):
     id: msgspec.Raw = msgspec.Raw()
 
 
-class _Bare(msgspec.Struct, gc=False):
+class Bare(msgspec.Struct, gc=False):
     """A request with an id and no params."""
 
     jsonrpc: Literal["2.0"]
     method: str
-    id: msgspec.Raw
+    id: int | str
     params: tuple[()] = ()
 
 
@@ -83,27 +86,22 @@ class _Full(msgspec.Struct, gc=False):
 
     jsonrpc: Literal["2.0"]
     method: str
+    id: int | str
+    params: msgspec.Raw = msgspec.Raw()
+
+
+class _Odd(msgspec.Struct, gc=False):
+    """A request with an id of any kind."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
     id: msgspec.Raw
     params: msgspec.Raw = msgspec.Raw()
 
 
-class Requests(msgspec.Struct, gc=False):
-    """Plainly well-formed requests of one batch, none of them a notification.
-
-    Attributes:
-        methods: the method of each.
-        numbers: the id of each, byte for byte.
-        params: the params of each, byte for byte; None when no request has any.
-    """
-
-    methods: list[str]
-    numbers: list[msgspec.Raw]
-    params: list[msgspec.Raw] | None
-
-    def after(self, count: int) -> "Requests":
-        """Give all but the first so many."""
-        params = None if self.params is None else self.params[count:]
-        return Requests(self.methods[count:], self.numbers[count:], params)
+#: A plainly well-formed request of a batch, no notification. Its params stand there
+#: byte for byte; what is encoded of its id is what stood in the text.
+Element = Bare | _Full | _Odd
 
 
 class _Id(msgspec.Struct):
@@ -121,8 +119,9 @@ _request = msgspec.json.Decoder(_Request).decode
 _id = msgspec.json.Decoder(_Id).decode
 _cancel = msgspec.json.Decoder(_Cancel).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_bare_requests = msgspec.json.Decoder(list[_Bare]).decode
+_bare_requests = msgspec.json.Decoder(list[Bare]).decode
 _full_requests = msgspec.json.Decoder(list[_Full]).decode
+_odd_requests = msgspec.json.Decoder(list[_Odd]).decode
 _ids = msgspec.json.Decoder(list[str | int | float | None]).decode
 
 
@@ -222,28 +221,50 @@ def split_batch(raw: bytes) -> list[msgspec.Raw]:
     return elements
 
 
-def read_requests(raw: bytes) -> Requests | None:
+def read_requests(raw: bytes) -> Sequence[Element] | None:
     """Take a batch apart whose elements all are what `read_plain` takes, with ids.
 
     Whoever binds the params looks whether they are an array or an object.
+
+    Returns:
+        One or more. All of them are bare when the first one is.
     """
     if DOLLAR in raw and EXTENDED in raw:
         return None
-    params: list[msgspec.Raw] | None = None
+    if BACKSLASH in raw:
+        return _read_odd(raw)
     try:
-        try:
-            found: list[Any] = _bare_requests(raw)
-        except msgspec.ValidationError:
-            found = _full_requests(raw)
-            params = [request.params for request in found]
-        numbers = [request.id for request in found]
-        if not b"".join(numbers).isdigit():
-            _ids(b"".join((b"[", b",".join(numbers), b"]")))
+        each = _bare_requests(raw)
+    except msgspec.ValidationError:
+        return _read_full(raw)
     except (ValueError, RecursionError):
         return None
-    if not found:
+    if MINUS in raw and _has_zero(each):
+        return _read_odd(raw)
+    return each or None
+
+
+def _read_full(raw: bytes) -> Sequence[Element] | None:
+    try:
+        each = _full_requests(raw)
+    except (ValueError, RecursionError):
+        return _read_odd(raw)
+    return _read_odd(raw) if MINUS in raw and _has_zero(each) else each
+
+
+def _has_zero(each: Sequence[Element]) -> bool:
+    """Tell whether an id is 0, which may have been -0."""
+    return any(request.id == 0 for request in each)
+
+
+def _read_odd(raw: bytes) -> Sequence[Element] | None:
+    """Take a batch apart whose ids might not be written again as they were."""
+    try:
+        each = _odd_requests(raw)
+        _ids(b"".join((b"[", b",".join([request.id for request in each]), b"]")))
+    except (ValueError, RecursionError):
         return None
-    return Requests([request.method for request in found], numbers, params)
+    return each or None
 
 
 class Target(Protocol):
@@ -414,14 +435,35 @@ def render_result(result: bytes, number: bytes) -> bytes:
     return b"".join((FIRST_RESPONSE, result, RESPONSE_ID, number, b"}"))
 
 
-def render_results(results: list[bytes], numbers: list[msgspec.Raw]) -> bytes:
-    """Write responses with encoded results, a comma between each two of them."""
-    parts: list[bytes | msgspec.Raw] = [NEXT_RESPONSE, b"", RESPONSE_ID, b""]
-    parts *= len(results)
-    parts[0] = FIRST_RESPONSE
+def render_results(results: Sequence[bytes], each: Sequence[Element]) -> bytes:
+    """Write the response to a batch whose elements all have a result.
+
+    Args:
+        results: they, encoded, one or more.
+        each: as many requests.
+    """
+    first, ids = results[0], [request.id for request in each]
+    numbers = _encode(ids)
+    if QUOTE in numbers:
+        return _interleave(results, list(map(_encode, ids)))
+    numbers = numbers[1:-1]
+    if results.count(first) < len(results):
+        return _interleave(results, numbers.split(b","))
+    head = b"".join((FIRST_RESPONSE, first, RESPONSE_ID))
+    return b"".join((b"[", head, numbers.replace(b",", b"}," + head), b"}]"))
+
+
+def _interleave(results: Sequence[bytes], numbers: Sequence[bytes]) -> bytes:
+    parts = [NEXT_RESPONSE, b"", RESPONSE_ID, b""] * len(results)
+    parts[0] = b"[" + FIRST_RESPONSE
     parts[1::4], parts[3::4] = results, numbers
-    parts.append(b"}")
+    parts.append(b"}]")
     return b"".join(parts)
+
+
+def encode_id(number: int | str | msgspec.Raw) -> bytes:
+    """Give the text of the id of a request of a batch."""
+    return _encode(number)
 
 
 def render_error(exc: BaseException, number: bytes, *, with_trace: bool) -> bytes:

@@ -29,7 +29,7 @@ Lifespan = Callable[[Context], AbstractAsyncContextManager[None]]
 class Executor(Enum):
     """How a handler runs."""
 
-    #: Stepped in the loop without a task; it may not suspend.
+    #: Run in the loop without a task; it may not suspend.
     IMMEDIATE = "immediate"
     #: In a task of its own in the loop.
     ASYNC = "async"
@@ -129,13 +129,9 @@ def _executor(handler: Callable[..., Any], *, immediate: bool) -> Executor:
             f"{location(handler)}: {handler.__name__} is a generator, expected a "
             "function or a coroutine function"
         )
-    if inspect.iscoroutinefunction(handler):
-        return Executor.IMMEDIATE if immediate else Executor.ASYNC
     if immediate:
-        raise PluginError(
-            f"{location(handler)}: {handler.__name__} is immediate, expected async def"
-        )
-    return Executor.THREAD
+        return Executor.IMMEDIATE
+    return Executor.ASYNC if inspect.iscoroutinefunction(handler) else Executor.THREAD
 
 
 class Plugin:
@@ -225,7 +221,8 @@ class Plugin:
             public: open to all.
             read_only: changes nothing but the caller's own connection and login:
                 read-only admins may call it too, and calls are not audited.
-            immediate: run without a task; the handler may not suspend.
+            immediate: run in the loop without a task, a plain function too; the
+                handler may not suspend.
             namespace: first part of the name, one of the plugin's namespaces.
             name: last part of the name; by default the function's.
             examples: calls of it, for the documents.

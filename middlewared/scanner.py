@@ -26,8 +26,8 @@ Received: TypeAlias = bytes | Frame | Request | Response
 OPEN = State.OPEN
 #: First byte of a text frame that is final and has no reserved bit (RFC 6455, 5.2).
 TEXT = 0x81
-#: Second byte: masked, with a length in itself, in 2 bytes, in 8 bytes.
-MASKED, MEDIUM, LONG = 0x80, 0xFE, 0xFF
+#: Second byte: masked, and the length, or that it stands in the next 2 bytes or in 8.
+MASKED, IN_TWO, IN_EIGHT = 0x80, 126, 127
 #: Bytes of a header with each form of the length.
 SHORT_HEAD, MEDIUM_HEAD, LONG_HEAD = 6, 8, 14
 
@@ -67,20 +67,25 @@ class Scanner:
                 pos = self._cut(data, pos, end)
             if pos < end:
                 pos = self._pass_on(data, pos, end)
-        self._parse(data[pos:])
+        if pos < end:
+            self._parse(data[pos:])
 
     def _cut(self, data: bytes, pos: int, end: int) -> int:
         """Take the text messages that follow each other here; say where they end."""
-        take = self._take
-        limit = self._ws.max_message_size
+        take, limit = self._take, self._ws.max_message_size
+        if limit is None:
+            limit = end
         while end - pos >= SHORT_HEAD and data[pos] == TEXT:
             size = data[pos + 1] - MASKED
-            start = pos + SHORT_HEAD
-            if size >= MEDIUM - MASKED:
-                start = pos + (MEDIUM_HEAD if size == MEDIUM - MASKED else LONG_HEAD)
+            if size < IN_TWO:
+                start = pos + SHORT_HEAD
+            elif size == IN_TWO:
+                start, size = pos + MEDIUM_HEAD, data[pos + 2] << 8 | data[pos + 3]
+            else:
+                start = pos + LONG_HEAD
                 size = int.from_bytes(data[pos + 2 : start - 4], "big")
             stop = start + size
-            if size < 0 or stop > end or (limit is not None and size > limit):
+            if size < 0 or stop > end or size > limit:
                 break
             take(apply_mask(data[start:stop], data[start - 4 : start]))
             pos = stop
@@ -120,7 +125,7 @@ def _frame_size(data: bytes, pos: int, end: int) -> int | None:
         return None
     length = data[pos + 1] & 0x7F
     mask = 4 if data[pos + 1] & MASKED else 0
-    wide = {126: 2, 127: 8}.get(length, 0)
+    wide = {IN_TWO: 2, IN_EIGHT: 8}.get(length, 0)
     if end - pos < 2 + wide:
         return None
     if wide:

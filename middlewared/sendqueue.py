@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, eq=False):
     """One frame in the queue; its frame is empty once it was dropped."""
 
     frame: bytes
-    key: Hashable | None
+    key: Hashable
     importance: Importance
 
 
@@ -70,40 +70,45 @@ class SendQueue:
     def __bool__(self) -> bool:
         return self.size > 0
 
+    def add(self, frame: bytes) -> None:
+        """Add a frame that stands for itself at the end."""
+        self._entries.append(frame)
+        self.size += len(frame)
+        if self.size > self._limit:
+            self._hold_limit()
+
     def put(
         self,
         frame: bytes,
         *,
-        key: Hashable | None = None,
+        key: Hashable,
         importance: Importance = Importance.KEEP,
         behind: bool = False,
     ) -> None:
-        """Add a frame at the end.
+        """Add a frame with a key at the end.
 
         Args:
             frame: bytes for the socket.
-            key: what the frame is about, None when it stands for itself.
+            key: what the frame is about.
             importance: whether a newer frame of the same key may replace it.
             behind: the client does not keep up, so the newest progress is enough.
         """
         self.size += len(frame)
-        if key is None:
-            self._entries.append(frame)
-        else:
-            self._put_keyed(Entry(frame, key, importance), behind=behind)
-        if self.size > self._limit:
-            if not self._tight:
-                self._shrink()
-            self.overflown = self.size > self._limit
-
-    def _put_keyed(self, entry: Entry, *, behind: bool) -> None:
+        entry = Entry(frame, key, importance)
         self._entries.append(entry)
-        older = self._newest.get(entry.key)
+        older = self._newest.get(key)
         if older is not None and self._gives_way(older, behind=behind):
             self._drop(older)
             if self._dropped > MAX_DROPPED + len(self._entries) // 2:
                 self._sweep()
-        self._newest[entry.key] = entry
+        self._newest[key] = entry
+        if self.size > self._limit:
+            self._hold_limit()
+
+    def _hold_limit(self) -> None:
+        if not self._tight:
+            self._shrink()
+        self.overflown = self.size > self._limit
 
     def _gives_way(self, older: Entry, *, behind: bool) -> bool:
         """Tell whether an entry may go now that a newer one of its key comes."""
@@ -113,9 +118,15 @@ class SendQueue:
 
     def take(self, size: int) -> bytes:
         """Remove and join frames from the front, at least one, up to *size* bytes."""
+        entries, newest = self._entries, self._newest
+        if not newest and self.size <= size:
+            # None has a key, so these are bytes, and all of them are wanted.
+            frames: list[bytes] = list(entries)  # type: ignore[arg-type]  # see above
+            entries.clear()
+            self.size, self._tight = 0, False
+            return frames[0] if len(frames) == 1 else b"".join(frames)
         taken: list[bytes] = []
         length = 0
-        entries, newest = self._entries, self._newest
         while entries and length < size:
             entry = entries.popleft()
             if isinstance(entry, bytes):

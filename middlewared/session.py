@@ -257,8 +257,9 @@ class ClientSession(Subscriber):
         self.credentials = None
 
     def send(self, payload: bytes) -> None:
-        """Queue one JSON-RPC message; never waits."""
-        self._outbound.send(text_frame(payload))
+        """Queue one JSON-RPC message, an empty one is none; never waits."""
+        if payload:
+            self._outbound.send(text_frame(payload))
 
     def send_event(self, event: Event) -> None:
         """Queue an event in the view of this session; never waits."""
@@ -290,11 +291,6 @@ class ClientSession(Subscriber):
         self.calls -= 1
         if self.waiting:
             self.waiting.popleft()()
-
-    @property
-    def full(self) -> bool:
-        """Whether so much is entrusted to runners that nothing more is to be read."""
-        return self.entrusted >= MAX_ENTRUSTED
 
     def entrust(self) -> None:
         """Count a call that a runner has to take over; not many may be so at once.

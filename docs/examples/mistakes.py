@@ -73,11 +73,6 @@ MISTAKES = [
         "all is a generator, expected a function or a coroutine function",
     ),
     Mistake(
-        "an immediate method that is no coroutine function",
-        f"@plugin.method(immediate=True)\ndef add(ctx: Context) {_BODY}",
-        "add is immediate, expected async def",
-    ),
-    Mistake(
         "a namespace that is not the plugin's",
         '@plugin.method(namespace="core")\nasync def add(ctx: Context) -> None:\n'
         '    """Add."""',

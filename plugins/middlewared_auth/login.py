@@ -220,7 +220,7 @@ def _answer(ctx: Context, proof: Proof, options: LoginOptions) -> LoginAnswer:
     immediate=True,
     examples=[Example("how one may log in", [])],
 )
-async def mechanism_choices(ctx: Context) -> list[str]:
+def mechanism_choices(ctx: Context) -> list[str]:
     """List the mechanisms that ``auth.login_ex`` takes."""
     return list(MECHANISMS)
 

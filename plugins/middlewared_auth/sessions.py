@@ -49,7 +49,7 @@ def _credentials(ctx: Context) -> Credentials:
     immediate=True,
     examples=[Example("who one is", [])],
 )
-async def me(ctx: Context) -> UserInfo:
+def me(ctx: Context) -> UserInfo:
     """Tell who this connection is logged in as, and what it may do."""
     return describe_user(ctx, _credentials(ctx), ctx.session)
 
@@ -101,7 +101,7 @@ async def set_attribute(ctx: Context, key: str, value: Any) -> None:
         )
     ],
 )
-async def generate_token(
+def generate_token(
     ctx: Context,
     ttl: Ttl | None = 600,
     attrs: dict[str, Any] | None = None,
@@ -138,7 +138,7 @@ async def generate_token(
     immediate=True,
     examples=[Example("a link for ann", ["ann"], "/ui/#token=4SvDxbm0...")],
 )
-async def login_link(ctx: Context, username: str | None = None) -> Secret[str]:
+def login_link(ctx: Context, username: str | None = None) -> Secret[str]:
     """Make a link to the browser page that logs in once, within an hour.
 
     The answer is the path, to append to the server's address. Without ``username`` the

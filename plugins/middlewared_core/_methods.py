@@ -32,7 +32,7 @@ def _session(ctx: Context) -> ClientSession:
     immediate=True,
     examples=[Example("is somebody there", [], "pong")],
 )
-async def ping(ctx: Context) -> str:
+def ping(ctx: Context) -> str:
     """Answer ``pong``."""
     return "pong"
 
@@ -49,7 +49,7 @@ async def ping(ctx: Context) -> str:
         )
     ],
 )
-async def set_options(ctx: Context, options: SetOptions) -> Options:
+def set_options(ctx: Context, options: SetOptions) -> Options:
     """Set options of this connection and return all of them.
 
     With ``legacy_jobs`` off, a job method is answered when its job ends.
@@ -89,7 +89,7 @@ async def set_options(ctx: Context, options: SetOptions) -> Options:
         ),
     ],
 )
-async def subscribe(
+def subscribe(
     ctx: Context,
     name: str,
     options: SubscribeOptions = SubscribeOptions(),  # noqa: B008 - frozen
@@ -114,6 +114,6 @@ async def subscribe(
         Example("end a subscription", ["7f0c4c3e-6f6a-4b9b-8d57-0a6a1b6c6c53"], None)
     ],
 )
-async def unsubscribe(ctx: Context, ident: str) -> None:
+def unsubscribe(ctx: Context, ident: str) -> None:
     """End a subscription; an unknown ident is ignored."""
     _session(ctx).unsubscribe(ident)

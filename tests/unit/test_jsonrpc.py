@@ -389,6 +389,62 @@ def test_empty_batch_is_an_invalid_request() -> None:
         jsonrpc.split_batch(b"[ ]")
 
 
+json_ids = (
+    st.integers().map(str)
+    | st.sampled_from(["-0", "0.0", "1e2", "null", '"\\u0061"', '"\\/"', "9" * 5000])
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+    | st.text().map(lambda text: msgspec.json.encode(text).decode())
+)
+
+
+@given(
+    ids=st.lists(json_ids, min_size=1, max_size=5),
+    results=st.lists(st.sampled_from([b'"pong"', b"1", b"[1,2]"]), min_size=5),
+    params=st.sampled_from(["", ',"params":[]', ',"params":["-"]']),
+)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_ids_of_a_batch_are_answered_byte_for_byte(
+    ids: list[str], results: list[bytes], params: str
+) -> None:
+    """However they are read, and whether the results differ or not."""
+    request = '{"jsonrpc":"2.0","id":%s,"method":"a.b"%s}'
+    raw = "[" + ", ".join(request % (one, params) for one in ids) + "]"
+    requests = jsonrpc.read_requests(raw.encode())
+    if requests is None:
+        assert "9" * 5000 in ids or '"$' in raw
+        return
+    assert [jsonrpc.encode_id(one.id).decode() for one in requests] == ids
+    answers = [
+        jsonrpc.render_result(result, one.encode())
+        for result, one in zip(results, ids, strict=False)
+    ]
+    expected = b"[%b]" % b",".join(answers)
+    assert jsonrpc.render_results(results[: len(ids)], requests) == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[]",
+        b"[1]",
+        b'[{"jsonrpc":"2.0","method":"a"}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":true}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":[0],"params":[1]}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":01}]',
+        b'[{"jsonrpc":"1.0","method":"a","id":1}]',
+        b'[{"method":"a","id":1}]',
+        b'[{"jsonrpc":"2.0","method":1,"id":1}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":1,"params":{"$date":1}}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":1},{"jsonrpc":"2.0","method":"a"}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":"\\u12"}]',
+        b'[{"jsonrpc":"2.0","method":"a","id":-0}',
+    ],
+)
+def test_batch_with_anything_odd_is_not_read_at_once(raw: bytes) -> None:
+    """Its elements are looked at one by one."""
+    assert jsonrpc.read_requests(raw) is None
+
+
 class Refusing:
     """A target that the caller may not call."""
 

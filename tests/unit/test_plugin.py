@@ -109,7 +109,7 @@ class TestMethod:
         assert plugin.methods["pool.names"].access == access
 
     def test_kind_of_the_handler_chooses_the_executor(self) -> None:
-        """Coroutine functions run in the loop, functions in a thread."""
+        """Coroutine functions run in the loop, functions in a thread if not at once."""
 
         def blocking(ctx: Context) -> None:
             """Block."""
@@ -118,9 +118,11 @@ class TestMethod:
         plugin.method(names)
         plugin.method(blocking)
         plugin.method(immediate=True, name="now")(names)
+        plugin.method(immediate=True, name="at_once")(blocking)
         assert [m.executor for m in plugin.methods.values()] == [
             Executor.ASYNC,
             Executor.THREAD,
+            Executor.IMMEDIATE,
             Executor.IMMEDIATE,
         ]
 
@@ -208,7 +210,6 @@ def unfinished_result(ctx: Context) -> Unfinished | None:
     [
         (no_docstring, {}, "pool.no_docstring has no docstring"),
         (untyped, {}, "parameter 'pool' of untyped has no type"),
-        (blocking, {"immediate": True}, "blocking is immediate, expected async def"),
         (no_context, {}, "no_context takes no context or job"),
         (generator, {}, "generator is a generator, expected a function"),
         (async_generator, {}, "async_generator is a generator, expected a function"),

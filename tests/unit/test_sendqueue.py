@@ -24,7 +24,7 @@ def test_frames_leave_in_their_order() -> None:
     """First in, first out."""
     queue = SendQueue(ROOMY)
     for number in range(100):
-        queue.put(b"%d;" % number)
+        queue.add(b"%d;" % number)
     assert take_all(queue) == b"".join(b"%d;" % n for n in range(100))
     assert not queue
     assert queue.size == 0
@@ -34,7 +34,7 @@ def test_taking_joins_frames_up_to_a_size_and_at_least_one() -> None:
     """A frame is never cut, and one larger than the size leaves alone."""
     queue = SendQueue(ROOMY)
     for frame in (b"a" * 50, b"b" * 3, b"c" * 3, b"d" * 3):
-        queue.put(frame)
+        queue.add(frame)
     assert queue.take(10) == b"a" * 50
     assert queue.take(4) == b"bbbccc"
     assert queue.take(4) == b"ddd"
@@ -86,7 +86,7 @@ def test_move_gives_way_only_above_the_limit() -> None:
         queue.put(b"added ", key=1, importance=KEEP, behind=True)
         queue.put(b"running ", key=1, importance=MOVE, behind=True)
         queue.put(b"success ", key=1, importance=KEEP, behind=True)
-        queue.put(b"x" * (1 if limit == ROOMY else 10), behind=True)
+        queue.add(b"x" * (1 if limit == ROOMY else 10))
         found = take_all(queue)
         assert found == (expected or b"added success " + b"x" * 10)
         assert not queue.overflown
@@ -95,9 +95,9 @@ def test_move_gives_way_only_above_the_limit() -> None:
 def test_overflow_is_reported_when_dropping_does_not_help() -> None:
     """The owner must disconnect then."""
     queue = SendQueue(10)
-    queue.put(b"x" * 10)
+    queue.add(b"x" * 10)
     assert not queue.overflown
-    queue.put(b"y")
+    queue.add(b"y")
     assert queue.overflown
 
 
@@ -105,7 +105,7 @@ def test_newest_move_is_never_dropped() -> None:
     """A job that runs is not shown as waiting for ever."""
     queue = SendQueue(20)
     queue.put(b"running", key=1, importance=MOVE, behind=True)
-    queue.put(b"x" * 20, behind=True)
+    queue.add(b"x" * 20)
     assert queue.overflown
     assert take_all(queue).startswith(b"running")
 
@@ -133,7 +133,7 @@ def test_frame_that_left_is_not_dropped_any_more() -> None:
 def test_conflated_frames_cost_no_memory() -> None:
     """However many were dropped, they leave nothing behind."""
     queue = SendQueue(ROOMY)
-    queue.put(b"x" * 1000)
+    queue.add(b"x" * 1000)
     tracemalloc.start()
     try:
         for number in range(20_000):

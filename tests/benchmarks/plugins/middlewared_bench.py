@@ -21,7 +21,7 @@ PIECE = 1 << 20
 
 
 @plugin.method(read_only=True, immediate=True)
-async def typed(
+def typed(
     ctx: Context,
     pool: str,
     dataset: str,
