@@ -3,7 +3,8 @@
 import sqlite3
 from typing import Any
 
-from benchmarks.sketch import Sketch, Write, Writer
+from benchmarks.commits import Write, Writer
+from benchmarks.sketch import Sketch
 
 from middlewared import Credentials
 from middlewared.access import SYSTEM

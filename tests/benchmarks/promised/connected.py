@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commits import Job, Write
 from benchmarks.promised.audited import WHO
 from benchmarks.promised.found import Found
 from benchmarks.promised.told import ITEMS
-from benchmarks.sketch import Job, Write, encode
+from benchmarks.sketch import encode
 from websockets.http11 import Request
 
 from middlewared import Credentials

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commits import Write
 from benchmarks.promised.told import Told
 from benchmarks.promised.typed import CarefulWriter
-from benchmarks.sketch import Write
 
 from middlewared.database import COMMIT_BOUNDS, GROUP_BOUNDS
 from middlewared.figures import CallFigures, Histogram

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from benchmarks.commits import Job, Write
 from benchmarks.promised.counted import Counted
-from benchmarks.sketch import RUNNING, WAITING, Change, Job, Write, encode, now
+from benchmarks.sketch import RUNNING, WAITING, Change, encode, now
 
 from middlewared import Date
 from middlewared.errors import CallError

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from benchmarks.commits import Job
 from benchmarks.promised.audited import WHO
 from benchmarks.promised.typed import SETTINGS, Typed
-from benchmarks.sketch import Job, now
+from benchmarks.sketch import now
 
 from middlewared import Date
 from middlewared.context import Services

@@ -4,19 +4,10 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commits import COLUMNS, Job, Write
 from benchmarks.promised.owned import Owned
 from benchmarks.promised.typed import SETTINGS
-from benchmarks.sketch import (
-    COLUMNS,
-    NODE,
-    RUNNING,
-    SUCCESS,
-    WAITING,
-    Change,
-    Job,
-    Write,
-    now,
-)
+from benchmarks.sketch import NODE, RUNNING, SUCCESS, WAITING, Change, now
 
 from middlewared import Date
 from middlewared.errors import CallError

@@ -4,9 +4,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commits import Job
 from benchmarks.promised.audited import WHO
 from benchmarks.promised.queued import Queued
-from benchmarks.sketch import Job, Send, encode, frame_of
+from benchmarks.sketch import Send, encode, frame_of
 
 from middlewared import Audience, Event
 from middlewared.broadcast import Parcel

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from benchmarks.commits import Job, Write
 from benchmarks.promised.audited import Audited, AuditingWriter
-from benchmarks.sketch import NODE, SUBSCRIBE, Job, Write, now
+from benchmarks.sketch import NODE, SUBSCRIBE, now
 
 from middlewared import Date, Plugin, ejson
 from middlewared.errors import CallError, InvalidRequest, MethodNotFound
