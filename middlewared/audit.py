@@ -31,7 +31,7 @@ MAX_ARRIVALS = 10_000
 Show: TypeAlias = Callable[[Any], bytes]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True):
     """One thing that happened.
 
     Attributes:
@@ -74,17 +74,35 @@ class Trail:
         """Give all entries to *keep* from now on; to nobody with None."""
         self._keep = keep
 
-    def note(self, event: Happening, outcome: str, **about: Any) -> None:
-        """Write something down.
-
-        Args:
-            event: what happened.
-            outcome: `OK`, or the name of the error.
-            about: other attributes of `Entry`.
-        """
+    def note(
+        self,
+        event: Happening,
+        outcome: str,
+        who: Credentials | None = None,
+        username: str | None = None,
+        origin: Origin | None = None,
+        method: str | None = None,
+        params: bytes | None = None,
+        job_id: int | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Write something down, now; the arguments are the attributes of `Entry`."""
         if self._keep is not None:
             now = self._clock.time_ms()
-            self._keep(Entry(time=now, event=event, outcome=outcome, **about))
+            self._keep(
+                Entry(
+                    now,
+                    event,
+                    outcome,
+                    who,
+                    username,
+                    origin,
+                    method,
+                    params,
+                    job_id,
+                    detail,
+                )
+            )
 
     def note_request(self, who: Credentials, origin: Origin) -> None:
         """Write down a login that was good for one request, unless that was just done.

@@ -89,15 +89,15 @@ class Broadcast:
 
     Attributes:
         pending: events of this tick with their frames; always the same list.
+        names: the collections that somebody is to be told of, `ALL_EVENTS` for all.
     """
 
-    __slots__ = ("_groups", "_names", "_own", "_places", "_told", "pending")
+    __slots__ = ("_groups", "_own", "_places", "_told", "names", "pending")
 
     def __init__(self) -> None:
         self.pending: list[tuple[Any, bytes]] = []
+        self.names: frozenset[str] = frozenset()
         self._groups: dict[frozenset[str], dict[Hashable, Deliver]] = {}
-        #: What all groups subscribe to: looked at for every event.
-        self._names: frozenset[str] = frozenset()
         self._places: dict[Hashable, frozenset[str]] = {}
         #: How many of the pending events a member has had, or came too late for.
         self._told: dict[Hashable, int] = {}
@@ -123,11 +123,7 @@ class Broadcast:
             self._groups.setdefault(names, {})[member] = deliver
             if self.pending:
                 self._told[member] = len(self.pending)
-        self._names = frozenset().union(*self._groups)
-
-    def covers(self, name: str) -> bool:
-        """Tell whether somebody is to be told of a collection."""
-        return name in self._names or ALL_EVENTS in self._names
+        self.names = frozenset().union(*self._groups)
 
     def add(self, event: Told, frame: bytes) -> None:
         """Take an event; it leaves at the end of this tick."""

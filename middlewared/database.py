@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +21,13 @@ from middlewared.figures import Histogram
 from middlewared.freepages import SLICE, FreePages, allow_shrinking
 from middlewared.inserts import Insert
 
-__all__ = ["Database", "Done", "Statement", "Write", "renew_epoch"]
+__all__ = ["Database", "Done", "Rows", "Statement", "Write", "renew_epoch"]
 
 logger = logging.getLogger(__name__)
 
 Statement = tuple[str, Sequence[Any]]
+#: SQL, and the parameters of each time that it is to be run.
+Rows = tuple[str, Sequence[Sequence[Any]]]
 Row = tuple[Any, ...]
 T = TypeVar("T")
 #: Called in the loop once a write is committed (None) or refused (the reason).
@@ -82,13 +84,13 @@ class Write(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         statements: in order.
         done: called with the outcome.
-        appends: SQL and one row each, that no other statement of the transaction looks
-            at; those of several writes are joined, and follow all statements.
+        appends: rows that no other statement of the transaction looks at; those of
+            several writes are joined, and follow all statements.
     """
 
-    statements: tuple[Statement, ...]
+    statements: Sequence[Statement]
     done: Done | None
-    appends: tuple[Statement, ...] = ()
+    appends: Sequence[Rows]
 
 
 class Database:
@@ -205,24 +207,24 @@ class Database:
 
     def write(
         self,
-        statements: Iterable[Statement],
+        statements: Sequence[Statement],
         done: Done | None = None,
-        *,
-        appends: Iterable[Statement] = (),
+        appends: Sequence[Rows] = (),
     ) -> None:
         """Queue statements that are committed together; does not wait.
 
         Args:
-            statements: SQL and parameters.
+            statements: SQL and parameters, not changed afterwards.
             done: called in the loop after the commit, in the order of the calls,
                 with None or with the reason why nothing of it was written.
-            appends: more of them for the same transaction, which no statement of
-                others depends on. They follow all statements, those of many writes with
-                the same SQL together.
+            appends: rows for the same transaction, which no statement of others
+                depends on. They follow all statements, those of many writes with the
+                same SQL together.
         """
-        self._queue.append(Write(tuple(statements), done, tuple(appends)))
-        self._idle.clear()
-        self._wake.set()
+        if not self._queue:  # else the writer has been told, or is about to look
+            self._idle.clear()
+            self._wake.set()
+        self._queue.append(Write(statements, done, appends))
 
     async def execute(self, *statements: Statement) -> None:
         """Write statements together and wait for the commit.
@@ -388,8 +390,11 @@ def _runs(group: list[Write]) -> list[tuple[str, list[Sequence[Any]]]]:
                 last, rows = sql, []
                 runs.append((sql, rows))
             rows.append(parameters)
-        for sql, parameters in write.appends:
-            appends.setdefault(sql, []).append(parameters)
+        for sql, more in write.appends:
+            kept = appends.get(sql)
+            if kept is None:
+                kept = appends[sql] = []
+            kept += more
     runs.extend(appends.items())
     return runs
 

@@ -228,22 +228,13 @@ class Dispatcher:
             if self._immediate.answer(session, name, params, number, respond):
                 return bool(number)
             method = self._registry.methods.get(name)
-            if method is not None:
-                values = self._bind(session, method, params)
+            # What may not, or does not fit, is left to the complete way.
+            if method is not None and method.access.allows(session.credentials):
+                values = method.params.decode(params)
                 if values is not None:
                     self._begin(session, method, values, number, respond, batched)
                     return bool(number)
         return self._receive_slowly(session, raw, respond, batched)
-
-    def _bind(
-        self, session: ClientSession, method: Method, params: bytes
-    ) -> list[Any] | None:
-        """Check rights and decode params; None leaves both to the complete way."""
-        try:
-            method.access.check(session.credentials)
-            return method.params.decode(params)
-        except CallError:
-            return None
 
     def _receive_slowly(
         self, session: ClientSession, raw: bytes, respond: Respond, batched: bool

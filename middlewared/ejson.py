@@ -263,6 +263,8 @@ def encode(value: Any, *, clear: bool = False) -> bytes:
         EncodingError: the value has no form on the wire.
     """
     try:
+        if type(value) is list and _PLAIN.issuperset(map(type, value)):
+            return _encoder.encode(value)
         return _encoder.encode(to_wire(value, clear=clear))
     except RecursionError:
         raise EncodingError("value is nested too deeply") from None

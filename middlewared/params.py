@@ -135,9 +135,10 @@ class Params:
             struct = decoder.decode(raw)
         except _UNFIT:
             return None
-        if self._complete:
-            return list(msgspec.structs.astuple(struct))
-        values = _given(msgspec.structs.astuple(struct))
+        values = list(msgspec.structs.astuple(struct))
+        if self._complete or UNSET not in values:
+            return values
+        values = _given(values)
         return values if self._fill(values) else None
 
     def _fill(self, values: list[Any]) -> bool:

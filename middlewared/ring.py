@@ -3,30 +3,18 @@
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-__all__ = ["MAX_BYTES", "MAX_EVENTS", "Numbered", "Ring"]
+__all__ = ["MAX_BYTES", "MAX_EVENTS", "Ring"]
 
-#: Events that a ring keeps, and bytes of their items.
-MAX_EVENTS = 4096
+#: Events that a ring keeps, and bytes of their items. Each one that comes frees the
+#: oldest: when there are so many that it has left the caches, that takes longer than
+#: all the rest. What is older is read from where it is kept.
+MAX_EVENTS = 512
 MAX_BYTES = 8 * 2**20
 
 
-class Numbered(Protocol):
-    """An event as a ring sees it."""
-
-    @property
-    def seq(self) -> int | None:
-        """Number of the event, None when it has none of its own."""
-        ...
-
-    @property
-    def fields(self) -> bytes | None:
-        """The item."""
-        ...
-
-
-N = TypeVar("N", bound=Numbered)
+N = TypeVar("N")
 
 
 class Ring(Generic[N]):
@@ -42,13 +30,23 @@ class Ring(Generic[N]):
         start: events with higher numbers are all here.
     """
 
-    __slots__ = ("_events", "_max_bytes", "_max_events", "_size", "head", "start")
+    __slots__ = (
+        "_events",
+        "_max_bytes",
+        "_max_events",
+        "_size",
+        "_sizes",
+        "head",
+        "start",
+    )
 
     def __init__(
         self, head: int, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
     ) -> None:
         self.head = self.start = head
-        self._events: deque[tuple[int, int, N]] = deque()
+        #: Their numbers follow each other, from `start` on.
+        self._events: deque[N] = deque()
+        self._sizes: deque[int] = deque()
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._size = 0
@@ -56,31 +54,39 @@ class Ring(Generic[N]):
     def __len__(self) -> int:
         return len(self._events)
 
-    def push(self, seq: int, event: N) -> None:
+    def push(self, seq: int, event: N, size: int) -> None:
         """Add the newest event; a number that does not follow the last is a hole.
 
         One that comes too late is not kept, and makes a hole, too.
+
+        Args:
+            seq: its number.
+            event: the event.
+            size: bytes of its item.
         """
-        if seq <= self.head:
-            self.skip(self.head)
-            return
         if seq != self.head + 1:
+            if seq <= self.head:
+                self.skip(self.head)
+                return
             self.skip(seq - 1)
-        fields = event.fields
-        size = 0 if fields is None else len(fields)
-        self._events.append((seq, size, event))
-        self._size += size
+        events = self._events
+        events.append(event)
+        self._sizes.append(size)
         self.head = seq
-        while len(self._events) > self._max_events or self._size > self._max_bytes:
-            self.start, gone, _ = self._events.popleft()
-            self._size -= gone
+        self._size += size
+        while len(events) > self._max_events or self._size > self._max_bytes:
+            events.popleft()
+            self._size -= self._sizes.popleft()
+            self.start += 1
 
     def skip(self, seq: int) -> None:
         """Note that events up to *seq* were published and are not here."""
         if self._events:
             self._events.clear()
+            self._sizes.clear()
             self._size = 0
-        self.head = self.start = max(seq, self.head)
+        self.head = max(self.head, seq)
+        self.start = self.head
 
     def after(self, seq: int, limit: int) -> Sequence[N] | None:
         """Give the events that follow *seq*, the oldest *limit* of them.
@@ -90,5 +96,5 @@ class Ring(Generic[N]):
         """
         if seq < self.start:
             return None
-        found = islice(self._events, seq - self.start, seq - self.start + limit)
-        return [event for _, _, event in found]
+        first = seq - self.start
+        return list(islice(self._events, first, first + limit))

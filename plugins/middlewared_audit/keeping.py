@@ -11,7 +11,7 @@ from middlewared.audit import Entry
 from middlewared.clock import Clock
 from middlewared.database import Database
 from middlewared_audit.declaration import AuditSettings
-from middlewared_audit.item import INSERT, row_of
+from middlewared_audit.item import INSERT, row_of, rows_of
 
 __all__ = ["MAX_PENDING", "Keeper"]
 
@@ -101,7 +101,7 @@ class Keeper:
                 logger.error("%d entries are lost: %s", count, reason)
                 self._lost += lost + count - bool(lost)
 
-        self._database.write([(INSERT, row_of(entry)) for entry in entries], written)
+        self._database.write((), written, (rows_of(entries),))
         if self._settings.log:
             for entry in entries:
                 logger.info("%s", _line(entry))

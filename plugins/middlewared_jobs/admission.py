@@ -40,6 +40,8 @@ __all__ = ["Admission"]
 
 logger = logging.getLogger(__name__)
 
+UNSET = msgspec.UNSET
+
 #: A login, and what history shows of it.
 _Snapshot = tuple[Credentials | None, CoreGetJobsItemCredentials | None]
 
@@ -121,13 +123,14 @@ class Admission:
         if not run.accepted:
             run.joining += (wish,)
             return
-        if wish.message_id is not msgspec.UNSET:
+        if wish.message_id is not UNSET:
             run.record.message_ids.append(wish.message_id)
-        event = self._announcer.event(run, "changed")
+        now = Date(self._clock.time_ms())
+        event = self._announcer.event(run, "changed", now)
 
         def saved(exc: Exception | None) -> None:
             if exc is not None:
-                if wish.message_id is not msgspec.UNSET:
+                if wish.message_id is not UNSET:
                     run.record.message_ids.remove(wish.message_id)
                 wish.asker.refused(_not_written(exc))
                 return
@@ -156,32 +159,34 @@ class Admission:
     def _record(
         self, wish: Submission, spec: JobSpec, number: int, arguments: bytes
     ) -> JobRecord:
-        who = wish.credentials
-        unset = wish.message_id is msgspec.UNSET
-        return JobRecord(
+        who, asked = wish.credentials, wish.message_id
+        record = JobRecord(
             id=number,
             uid=self._uids.take(),
-            message_ids=[] if unset else [wish.message_id],
+            message_ids=[] if asked is UNSET else [asked],
             method=wish.method.name,
             arguments=msgspec.Raw(arguments),
-            transient=spec.transient,
-            description=description_of(spec, wish.values),
-            abortable=spec.abortable,
             time_created=Date(self._clock.time_ms()),
             credentials=self._snapshot(who),
             owner=None if who is None else who.account_id,
             instance=number,
-            parent=wish.parent,
-            schedule=wish.schedule,
-            priority=spec.priority,
-            restartable=spec.restartable,
-            pausable=spec.pausable,
-            retries=spec.retries,
-            timeout=spec.timeout,
-            scopes=list(spec.scopes),
-            counts=dict.fromkeys(spec.counts, 0),
-            steps=declared_steps(spec, number),
         )
+        # What most jobs have not is not passed: that takes longer than setting it.
+        if wish.parent is not None:
+            record.parent = wish.parent
+        if wish.schedule is not None:
+            record.schedule = wish.schedule
+        if spec.description is not None:
+            record.description = description_of(spec, wish.values)
+        for name, value in spec.chosen:
+            setattr(record, name, value)
+        if spec.scopes:
+            record.scopes = list(spec.scopes)
+        if spec.counts:
+            record.counts = dict.fromkeys(spec.counts, 0)
+        if spec.steps:
+            record.steps = declared_steps(spec, number)
+        return record
 
     def _snapshot(self, who: Credentials | None) -> CoreGetJobsItemCredentials | None:
         """Keep of a login what history shows; mostly it is that of the job before."""
@@ -228,7 +233,7 @@ class Admission:
         if wish.method.results.secret:
             run.insiders = Insiders()
             run.insiders.add(wish.session, wish.credentials)
-        added = self._announcer.event(run, "added")
+        added = self._announcer.event(run, "added", run.record.time_created)
         run.accepting = partial(self._accepted, run, wish, added)
         if run.record.transient:
             self._enqueue_transient(run)

@@ -8,7 +8,8 @@ from middlewared import Event
 from middlewared.events import Message
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
-from middlewared_jobs.store import Move
+from middlewared_jobs.store import Departure, Move
+from middlewared_jobs.views import View
 
 if TYPE_CHECKING:
     from middlewared_jobs.run import Run
@@ -22,8 +23,8 @@ class Announcement(msgspec.Struct, eq=False):
     Attributes:
         job: the job.
         msg: what happened to it.
-        events: what is published, by collection; of one that nobody listened to when
-            the move was taken down, there is none yet.
+        heard: the shapes of jobs that somebody listened to when it was taken down.
+        events: what is published, one for each of them.
         change: what differs from the job as it was made; None when its row says it.
         size: about how many bytes an event has.
         removal: of a job that is gone.
@@ -33,7 +34,8 @@ class Announcement(msgspec.Struct, eq=False):
 
     job: int
     msg: Message
-    events: dict[str, Event]
+    heard: tuple[View, ...] = ()
+    events: tuple[Event, ...] = ()
     change: bytes | None = None
     size: int = 0
     removal: Removal | None = None
@@ -43,18 +45,14 @@ class Announcement(msgspec.Struct, eq=False):
     def numbered(self, seq: int, at: int) -> Move:
         """Give it its number, and what is kept of it."""
         self.seq = seq
-        for event in self.events.values():
+        for event in self.events:
             event.seq = seq
-        gone = self.removal
-        return Move(
-            seq,
-            at,
-            self.job,
-            self.msg,
-            None if self.change is None else self.change.decode(),
-            self.size,
-            None if gone is None else gone.owner,
-            None if gone is None else gone.method,
+        change, gone = self.change, self.removal
+        text = None if change is None else change.decode()
+        if gone is None:
+            return Move(seq, at, self.job, self.msg, text, self.size)
+        return Departure(
+            seq, at, self.job, self.msg, text, self.size, gone.owner, gone.method
         )
 
 
@@ -63,5 +61,7 @@ def size_of(record: JobRecord, change: bytes | None) -> int:
     size = 512 + len(record.arguments)
     if change is not None:
         return size + len(change)
-    texts = (record.exception, record.logs_excerpt, record.error)
-    return size + len(record.result) + sum(len(text) for text in texts if text)
+    for text in (record.exception, record.logs_excerpt, record.error):
+        if text:
+            size += len(text)
+    return size + len(record.result)

@@ -3,9 +3,9 @@
 import logging
 import random
 import socket
-import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -57,6 +57,8 @@ __all__ = ["Attempts"]
 logger = logging.getLogger(__name__)
 
 NODE = socket.gethostname()
+# Looking a member up in its enum takes 0.1 us.
+RUNNING, MOVE, PROCESS = State.RUNNING, Importance.MOVE, Kind.PROCESS
 
 
 class Attempts:
@@ -159,7 +161,7 @@ class Attempts:
 
     def _launch(self, run: Run) -> None:
         """Start a job that has its lock and its slot, as soon as it has its child."""
-        if run.kind is Kind.PROCESS:
+        if run.kind is PROCESS:
             self._processes.equip(run, partial(self._equipped, run))
         else:
             self.start(run)
@@ -224,21 +226,22 @@ class Attempts:
     def start(self, run: Run) -> None:
         """Begin the next attempt of a job; its body runs once that is committed."""
         record = run.record
-        check_move(record.state, State.RUNNING)
+        check_move(record.state, RUNNING)
         if record.attempt:
             self._tracker.renew(run)
-        record.state = State.RUNNING
+        record.state = RUNNING
         record.attempt += 1
         record.phase = _first_phase(run)
         record.run_at, record.node = None, NODE
+        now = run.started_at = Date(self._clock.time_ms())
         if record.time_started is None:
-            record.time_started = Date(self._clock.time_ms())
+            record.time_started = now
         if run.spec.logs:
             record.logs_path = str(self._files.log(run.id))
             run.log_start = _log_size(run)
         running = self._roster.helpers if run.spec.helper else self._roster.running
         running.add(run)
-        event = self._announcer.event(run, "changed", Importance.MOVE)
+        event = self._announcer.event(run, "changed", now, MOVE)
         if run.accepted:
             self._ledger.insist(run, event, self._started)
         else:
@@ -259,13 +262,14 @@ class Attempts:
         self._tasks.start(self._run(run, run.record.attempt), name=name)
 
     async def _run(self, run: Run, attempt: int) -> None:
-        run.began, run.started_at = time.monotonic(), Date(self._clock.time_ms())
         self._deadlines.begin(run)
         ended: Ended = Aborted()
         if not run.job.aborted:
             ended = await run_body(run, self._threads, self._settings.max_log)
         try:
-            self._end(run, attempt, await self._encoded(run, ended))
+            if isinstance(ended, Succeeded):
+                ended = await self._encoded(run, ended.value)
+            self._end(run, attempt, ended)
         except Exception as exc:
             # A result or an error that breaks its recording: never left RUNNING.
             logger.exception("the end of job %d could not be recorded", run.id)
@@ -286,20 +290,22 @@ class Attempts:
         self._deadlines.end(run)
         self._processes.release(run)
         record = run.record
-        if record.final or record.attempt != attempt:
+        if record.state is not RUNNING or record.attempt != attempt:
             return  # it was ended without its body, by a stop that could not wait
+        now = self._clock.time_ms()
         take_notes(run, self._settings)
-        end_pause(run)
+        if run.paused_at is not None:
+            end_pause(run)
         if isinstance(ended, Delivered):
             result = ended.result
             run.clear = result.clear
             exit_ = exit_of(record, run.spec.counts, run.exit)
-            record_success(record, result, exit_, self._clock.time_ms())
+            record_success(record, result, exit_, now)
             self._finish(run)
             return
         error = self._error_of(run, ended)
         if error is None:
-            record_aborted(record, self._clock.time_ms())
+            record_aborted(record, now)
             self._finish(run)
         elif self._may_go_on(run, error):
             self._try_again(run, error)
@@ -309,16 +315,14 @@ class Attempts:
             what = "was aborted" if error is None else "failed"
             self._abort_children(run, SYSTEM.username, what)
 
-    async def _encoded(self, run: Run, ended: Ended) -> Delivered | Failed | Aborted:
+    async def _encoded(self, run: Run, value: Any) -> Delivered:
         """Encode what a body returned; a large result is in its file afterwards."""
-        if not isinstance(ended, Succeeded):
-            return ended
         results, limit = run.method.results, self._settings.max_result
-        if is_large(ended.value):
-            encode = partial(encode_large_result, ended.value, results, limit)
+        if is_large(value):
+            encode = partial(encode_large_result, value, results, limit)
             result = await anyio.to_thread.run_sync(encode)
         else:
-            result = encode_result(ended.value, results, limit)
+            result = encode_result(value, results, limit)
         if result.large is not None:
             path, reserve = self._files.result(run.id), self._settings.disk_reserve
             keep = partial(keep_large, result, path, reserve)
@@ -357,7 +361,7 @@ class Attempts:
         check_move(record.state, State.WAITING)
         record.state, record.phase = State.WAITING, Phase.RETRYING
         record.run_at = Date(now + int(wait * 1000)) if wait else None
-        event = self._announcer.event(run, "changed")
+        event = self._announcer.event(run, "changed", Date(now))
         self._ledger.insist(run, event, self._waits_again)
 
     def _waits_again(self, run: Run, event: Announcement) -> None:
@@ -414,7 +418,9 @@ class Attempts:
     def _finish(self, run: Run) -> None:
         if run.plumbing is not None:
             run.plumbing.close_body_ends()
-        final = self._announcer.event(run, "changed")
+        ended = run.record.time_finished
+        assert ended is not None  # noqa: S101 - it has just been recorded
+        final = self._announcer.event(run, "changed", ended)
         self._roster.ending.add(run)
         self._ledger.insist(run, final, self._finished)
 
@@ -422,18 +428,19 @@ class Attempts:
         if not run.accepted:
             run.accepting(None)  # it ended before it ever started
         self._announcer.publish(final)
-        for answer in run.waiters:
+        waiters, run.waiters = run.waiters, ()
+        for answer in waiters:
             answer()
-        run.waiters = ()
         run.finish()
-        self._roster.ending.discard(run)
-        self._roster.figures.note_end(run.record)
-        if self._roster.leave(run):
+        roster = self._roster
+        roster.ending.discard(run)
+        roster.figures.note_end(run.record)
+        if roster.leave(run):
             self._queue.release(run)
         if run.record.transient:
             self._forget_later(run)
         else:
-            self._roster.remove(run)
+            roster.remove(run)
         self.start_next()
 
     def _forget_later(self, run: Run) -> None:

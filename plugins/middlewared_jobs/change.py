@@ -3,16 +3,17 @@
 Kept events hold no more than that: the rest is in the job's row, once.
 """
 
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from middlewared_jobs.record import JobRecord
+from middlewared_jobs.record import DETAILS, DETAILS_AT, NO_DETAILS, JobRecord
 
 __all__ = ["FIXED", "change_of", "fixed_of", "record_at"]
 
-#: Fields that never change: written with the first row only.
+#: Fields that never change: written with the first row only. From the lock on they
+#: are null for most jobs.
 FIXED = (
     "id",
     "uid",
@@ -21,10 +22,10 @@ FIXED = (
     "time_created",
     "credentials",
     "owner",
-    "lock",
     "abortable",
     "instance",
     "is_restart",
+    "lock",
     "restart_of",
     "parent",
     "schedule",
@@ -47,19 +48,29 @@ def _default(field: Any) -> Any:
     return field.default_factory() if made is msgspec.NODEFAULT else made
 
 
-_Change = msgspec.defstruct(
-    "_Change",
-    [(field.name, Any, _default(field)) for field in _CHANGING],
-    omit_defaults=True,
-)
+def _struct(names: tuple[str, ...]) -> "tuple[type[msgspec.Struct], itemgetter[Any]]":
+    """Make a struct of some fields, and what takes their values out of a record's."""
+    fields = [
+        (field.name, Any, _default(field)) for field in _CHANGING if field.name in names
+    ]
+    kind = msgspec.defstruct("_Change", fields, omit_defaults=True)
+    return kind, itemgetter(*map(JobRecord.__struct_fields__.index, names))
+
+
+_Change, _changing = _struct(_NAMES)
+#: Of a job without details: half as many.
+_Brief, _brief = _struct(tuple(name for name in _NAMES if name not in DETAILS))
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobRecord).decode
-_changing = attrgetter(*_NAMES)
+_values = msgspec.structs.astuple
 
 
 def change_of(record: JobRecord) -> bytes:
     """Encode what is not as it was when the job was made, as a JSON object."""
-    return _encode(_Change(*_changing(record)))
+    values = _values(record)
+    if values[DETAILS_AT:] == NO_DETAILS:
+        return _encode(_Brief(*_brief(values)))
+    return _encode(_Change(*_changing(values)))
 
 
 def fixed_of(record: JobRecord) -> str:

@@ -334,7 +334,7 @@ class Child:
             time.sleep(UPDATE_SECONDS)
 
     def _send_update(self, job: Job) -> None:
-        latest = job._notebook.take()
+        latest = job._take_notes()
         if latest is None or self._setup is None:
             return
         limit = self._setup.limits.max_progress_extra
@@ -426,11 +426,10 @@ class Child:
         method = _find_method(order)
         values = method.params.bind(ejson.decode(order.values), {})
         context = Context(ChildServices(setup), None, order.credentials)
-        notebook = Notebook(
-            _record_of(order), setup.limits, SystemClock().time_ms, self._noted
-        )
+        record = _record_of(order)
+        notebook = Notebook(record, setup.limits, SystemClock().time_ms, self._noted)
         catalog = spec_of(method).messages
-        job = Job(_record_of(order), context, notebook, catalog)
+        job = Job(record, context, lambda: notebook, catalog)
         if self._paused:
             job._gate.close()
         if order.logs_path is not None:

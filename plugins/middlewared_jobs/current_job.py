@@ -1,16 +1,18 @@
 """What a running job's body may use: the `Job` that is its first parameter."""
 
 import logging
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, Literal
 
 import anyio.from_thread
+import msgspec
 
 from middlewared import CallError, Context, Credentials, ejson
 from middlewared.context import Services
 from middlewared_jobs.desk import NO_DESK, Desk
 from middlewared_jobs.joblog import SILENT, JobLog
-from middlewared_jobs.notebook import Notebook
+from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.notes import ExitKind, ItemError, Severity
 from middlewared_jobs.pausing import Gate
 from middlewared_jobs.pipes import JobPipes, not_open
@@ -18,6 +20,9 @@ from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
 from middlewared_jobs.step import JobAborted, Step, StepSpec
 
 __all__ = ["Job", "JobAborted", "JobContext"]
+
+#: Held while a body's first note makes the notebook.
+_opening = threading.Lock()
 
 
 class JobContext(Context):
@@ -56,7 +61,7 @@ class Job:
         self,
         record: JobRecord,
         context: Context,
-        notebook: Notebook,
+        open_notebook: Callable[[], Notebook],
         catalog: Mapping[int, str] | None = None,
         desk: Desk = NO_DESK,
     ) -> None:
@@ -67,10 +72,35 @@ class Job:
         self._log: JobLog | None = None
         self._desk = desk
         self._record = record
-        self._notebook = notebook
-        self._gate = Gate(notebook)
+        # Made by the first note: most short jobs have none.
+        self._open_notebook = open_notebook
+        self._opened: Notebook | None = None
+        self._barred: Gate | None = None
         self._catalog = catalog or {}
-        self._checkpoint = bytes(record.checkpoint)
+        self._checkpoint: bytes | msgspec.Raw = record.checkpoint
+
+    @property
+    def _notebook(self) -> Notebook:
+        """What the body notes."""
+        if self._opened is None:
+            with _opening:
+                if self._opened is None:
+                    self._opened = self._open_notebook()
+        return self._opened
+
+    @property
+    def _gate(self) -> Gate:
+        """What the body passes between two steps."""
+        if self._barred is None:
+            notebook = self._notebook
+            with _opening:
+                if self._barred is None:
+                    self._barred = Gate(notebook)
+        return self._barred
+
+    def _take_notes(self) -> Latest | None:
+        """Give what the body noted since the last time, None when nothing."""
+        return None if self._opened is None else self._opened.take()
 
     @property
     def id(self) -> int:
@@ -347,7 +377,7 @@ class Job:
 
         By this attempt, by an earlier one, or by the job that this one restarts.
         """
-        return ejson.decode(self._checkpoint)
+        return ejson.decode(bytes(self._checkpoint))
 
     def _open_log(self, log: JobLog) -> None:
         self._log = log

@@ -24,7 +24,8 @@ class Deadlines:
         self._timers: dict[Run, dict[str, asyncio.TimerHandle]] = {}
 
     def begin(self, run: Run) -> None:
-        """Watch an attempt that has begun."""
+        """Watch an attempt that begins now."""
+        run.began = time.monotonic()
         if run.record.timeout is not None:
             self._later(run, run.record.timeout, self._look_at_time)
         if run.spec.heartbeat_timeout is not None:

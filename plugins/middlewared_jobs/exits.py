@@ -10,7 +10,10 @@ from middlewared_jobs.record import JobRecord
 from middlewared_jobs.spec import CountRole
 from middlewared_jobs.states import State
 
-__all__ = ["close_steps", "exit_of"]
+__all__ = ["COMPLETED", "close_steps", "exit_of"]
+
+#: How most jobs come out.
+COMPLETED = Exit("COMPLETED", "OK")
 
 
 def close_steps(record: JobRecord, state: State, exit_: Exit, now: int) -> None:
@@ -44,4 +47,4 @@ def exit_of(
     )
     if record.item_errors or failed:
         return Exit("COMPLETED_WITH_ERRORS", "COMPLETED_WITH_ERRORS")
-    return Exit("COMPLETED", "OK")
+    return COMPLETED

@@ -33,16 +33,18 @@ class JobFigures:
 
     def note_end(self, record: JobRecord) -> None:
         """Count a job that has ended."""
-        key = record.method, record.state
+        method, began, ended = record.method, record.time_started, record.time_finished
+        key = method, record.state
         self.ended[key] = self.ended.get(key, 0) + 1
-        if record.time_started is None or record.time_finished is None:
+        if began is None or ended is None:
             return
-        durations = self.durations.get(record.method)
+        durations = self.durations.get(method)
         if durations is None:
-            durations = self.durations[record.method] = Histogram(BOUNDS)
-        started = record.time_started.ms
-        durations.observe(max(0, record.time_finished.ms - started) / MS)
-        self.waits.observe(max(0, started - record.time_created.ms) / MS)
+            durations = self.durations[method] = Histogram(BOUNDS)
+        taken, waited = ended.ms - began.ms, began.ms - record.time_created.ms
+        # Never below 0, though the clock may be set back.
+        durations.observe(taken / MS if taken > 0 else 0.0)
+        self.waits.observe(waited / MS if waited > 0 else 0.0)
 
 
 class LiveJobs(msgspec.Struct, frozen=True):

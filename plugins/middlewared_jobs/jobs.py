@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from middlewared import FULL_ADMIN, CallError, Context, Credentials
+from middlewared import FULL_ADMIN, CallError, Context, Credentials, Date
 from middlewared.access import SYSTEM
 from middlewared.audit import OK, Trail
 from middlewared.call import Call
@@ -87,6 +87,7 @@ class Jobs:
     ) -> None:
         clock: Clock = context.get(Clock)  # type: ignore[type-abstract]  # by protocol
         self._context = context
+        self._clock = clock
         self._store = store
         self._ids = ids
         self._files = files
@@ -343,7 +344,8 @@ class Jobs:
 
     def _changed(self, run: Run) -> None:
         """Write and tell what somebody else than the body changed."""
-        event = self._announcer.event(run, "changed", Importance.NEWEST)
+        now = Date(self._clock.time_ms())
+        event = self._announcer.event(run, "changed", now, Importance.NEWEST)
         self._ledger.write(run, lambda _: self._announcer.publish(event))
 
     def update(self, run: Run, update: JobUpdate) -> None:

@@ -58,16 +58,24 @@ class Journal:
         self._registry = registry
         self._clock = clock
         self._settings = settings
+        #: Moves that may be kept before somebody looks.
+        self._most = 1.1 * settings.kept_events
         self._parts: OrderedDict[tuple[str, int], _Part] = OrderedDict()
         self._full = anyio.Event()
 
-    def number(self, announcements: Iterable[Announcement]) -> Sequence[Move]:
-        """Give announcements that are about to be written their numbers, in order."""
-        moves, at = [], self._clock.time_ms()
+    def number(self, announcements: Iterable[Announcement], at: int) -> Sequence[Move]:
+        """Give announcements that are about to be written their numbers, in order.
+
+        Args:
+            announcements: the moves.
+            at: when they happened, milliseconds since 1970-01-01 UTC.
+        """
+        moves, head = [], self.head
         for announcement in announcements:
-            self.head += 1
-            moves.append(announcement.numbered(self.head, at))
-        if self.head - self.oldest > 1.1 * self._settings.kept_events:
+            head += 1
+            moves.append(announcement.numbered(head, at))
+        self.head = head
+        if head - self.oldest > self._most:
             self._full.set()
         return moves
 

@@ -47,20 +47,23 @@ class Ledger:
 
     def write(self, run: Run, saved: Saved | None) -> None:
         """Write a job as it is now; *saved* gets None once it is committed."""
-        record = run.record
-        if not run.untold:
-            record.time_modified = Date(self._clock.time_ms())
+        self._write(run, _Writing(self, run, saved))
+
+    def _write(self, run: Run, writing: "_Writing") -> None:
+        record, untold = run.record, run.untold
+        if untold and record.time_modified is not None:
+            at = record.time_modified.ms
+        else:
+            at = self._clock.time_ms()
+            record.time_modified = Date(at)
         if record.transient:
-            if saved is not None:
-                saved(None)
+            writing.done(None)
             return
-        untold, run.untold = run.untold, ()
-        errors: list[ItemError] = []
+        writing.untold, run.untold = untold, ()
         if run.item_errors:
-            errors, run.item_errors = run.item_errors, errors
-        writing = _Writing(run, errors, untold, saved)
-        moves = self._journal.number(untold)
-        self._store.save(record, run.params, writing, errors, moves)
+            writing.errors, run.item_errors = run.item_errors, []
+        moves = self._journal.number(untold, at) if untold else ()
+        self._store.save(record, run.params, writing.done, writing.errors, moves)
 
     def insist(self, run: Run, told: Announcement, then: Then) -> None:
         """Write a move that has happened; again and again, until it is committed.
@@ -70,7 +73,7 @@ class Ledger:
             told: the move.
             then: called once it is committed.
         """
-        self.write(run, _Insisting(self, run, told, then))
+        self._write(run, _Writing(self, run, None, told, then))
 
     def insist_later(self, run: Run, told: Announcement, then: Then) -> None:
         """Do so after a while."""
@@ -83,34 +86,39 @@ class Ledger:
 
 
 class _Writing(msgspec.Struct, eq=False):
-    """A write that is on its way, and what goes with it."""
+    """A write that is on its way, and what goes with it.
 
+    Attributes:
+        ledger: whose it is.
+        run: the job.
+        saved: is told the outcome.
+        told: a move that must come to the disk.
+        then: is told that it has; it is tried until then.
+        untold: the moves that go with it.
+        errors: the items that failed that go with it.
+    """
+
+    ledger: Ledger
     run: Run
-    errors: list[ItemError]
-    untold: tuple[Announcement, ...]
     saved: Saved | None
+    told: Announcement | None = None
+    then: Then | None = None
+    untold: tuple[Announcement, ...] = ()
+    errors: list[ItemError] = []
 
-    def __call__(self, exc: Exception | None) -> None:
-        run = self.run
+    def done(self, exc: Exception | None) -> None:
+        """Hear whether it is committed."""
+        run, told, then = self.run, self.told, self.then
         if exc is not None:
             run.item_errors = self.errors + run.item_errors
             # They get other numbers: what is told later has higher ones.
             run.untold = self.untold + run.untold
         if self.saved is not None:
             self.saved(exc)
-
-
-class _Insisting(msgspec.Struct, eq=False):
-    """A move that must come to the disk."""
-
-    ledger: Ledger
-    run: Run
-    told: Announcement
-    then: Then
-
-    def __call__(self, exc: Exception | None) -> None:
-        if exc is None:
-            self.then(self.run, self.told)
+        elif told is None or then is None:
             return
-        logger.error("job %d could not be written: %s", self.run.id, exc)
-        self.ledger.insist_later(self.run, self.told, self.then)
+        elif exc is None:
+            then(run, told)
+        else:
+            logger.error("job %d could not be written: %s", run.id, exc)
+            self.ledger.insist_later(run, told, then)

@@ -13,7 +13,14 @@ from middlewared_jobs.notes import ItemError
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.states import State
-from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
+from middlewared_jobs.store import (
+    Departure,
+    KeptMove,
+    Move,
+    Saved,
+    Stored,
+    Viewer,
+)
 from middlewared_jobs.views import View
 
 __all__ = ["MemoryStore"]
@@ -163,7 +170,9 @@ class MemoryStore:
             return KeptMove(
                 move.seq, move.job, move.msg, record.owner, record.method, load
             )
-        gone = [m for m in self._moves if m.job == move.job and m.msg == "removed"]
+        gone = [
+            m for m in self._moves if m.job == move.job and isinstance(m, Departure)
+        ]
         owner, method = (gone[0].owner, gone[0].method) if gone else (None, None)
         return KeptMove(move.seq, move.job, move.msg, owner, method or "", None)
 

@@ -67,7 +67,7 @@ class Notebook:
     Attributes:
         lock: guards all below; a forked process makes a new one.
         noted_at: when something was noted last, by the monotonic clock: the sign of
-            life of the body.
+            life of the body; 0.0 when nothing was.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Notebook:
         changed: Callable[[bool], None],
     ) -> None:
         self.lock = threading.Lock()
-        self.noted_at = time.monotonic()
+        self.noted_at = 0.0
         self._limits = limits
         self._now = now
         self._changed = changed

@@ -12,6 +12,8 @@ from middlewared_jobs.exits import close_steps
 from middlewared_jobs.notes import Exit
 from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import (
+    AT_FIRST,
+    AT_LAST,
     Attempt,
     CoreGetJobsItemExcInfo,
     EncodingFailure,
@@ -39,6 +41,9 @@ __all__ = [
     "record_success",
 ]
 
+
+# Looking a member up in its enum takes 0.1 us.
+SUCCESS, ABORTED, FINISHED = State.SUCCESS, State.ABORTED, Phase.FINISHED
 
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
 #: Attempts that a record keeps, the newest.
@@ -68,7 +73,7 @@ class JobFailed(CallError):
 def _end(record: JobRecord, state: State, now: int) -> None:
     check_move(record.state, state)
     record.state = state
-    record.phase = Phase.ABORTED if state is State.ABORTED else Phase.FINISHED
+    record.phase = Phase.ABORTED if state is ABORTED else FINISHED
     record.time_finished = Date(now)
     record.run_at = None
 
@@ -98,12 +103,15 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
         limit: bytes that a result may have.
     """
     try:
-        shown = [results.encode(value, clear=False)]
-        clear = [results.encode(value)] if results.secret else shown
-        _check_opaque(shown, results)
+        shown = results.encode(value, clear=False)
+        clear = results.encode(value) if results.secret else shown
+        if results.opaque:
+            _check_opaque(shown)
     except ejson.EncodingError as exc:
         return _unencodable(exc)
-    return _measured(shown, clear, limit)
+    if len(clear) > limit:
+        return _measured([shown], [clear], limit)
+    return EncodedResult(shown, clear, None)
 
 
 def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResult:
@@ -111,7 +119,8 @@ def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResu
     try:
         shown = results.encode_in_pieces(value, clear=False)
         clear = results.encode_in_pieces(value) if results.secret else shown
-        _check_opaque(shown, results)
+        if results.opaque:
+            _check_opaque(b"".join(shown))
     except ejson.EncodingError as exc:
         return _unencodable(exc)
     except RuntimeError:  # something changed it meanwhile: at one go, then
@@ -119,15 +128,12 @@ def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResu
     return _measured(shown, clear, limit)
 
 
-def _check_opaque(shown: list[bytes], results: Results) -> None:
+def _check_opaque(whole: bytes) -> None:
     """Look at text that the body made itself: it goes on as it is, to everybody.
 
     Raises:
         EncodingError: it is no JSON.
     """
-    if not results.opaque:
-        return
-    whole = b"".join(shown)
     try:
         _skim(whole)
         whole.decode()
@@ -154,12 +160,16 @@ def record_success(
     """End a job with its result."""
     progress = record.progress
     record.exit = exit_
-    close_steps(record, State.SUCCESS, exit_, now)
-    record.progress = msgspec.structs.replace(progress, percent=100)
+    if record.steps:
+        close_steps(record, SUCCESS, exit_, now)
+    if progress is AT_FIRST:
+        record.progress = AT_LAST
+    else:
+        record.progress = msgspec.structs.replace(progress, percent=100)
     record.result_encoding_error = result.failure
     if result.shown is not None:
         record.result = msgspec.Raw(result.shown)
-    _end(record, State.SUCCESS, now)
+    _end(record, SUCCESS, now)
 
 
 def record_failure(

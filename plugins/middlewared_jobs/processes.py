@@ -83,8 +83,10 @@ class Processes:
 
     def release(self, run: Run) -> None:
         """Take back the child of a job, if it has one."""
-        child, run.child = run.child, None
-        run.record.child_pid = run.record.child_started = None
+        child, record = run.child, run.record
+        if child is None and record.child_pid is None:
+            return
+        run.child = record.child_pid = record.child_started = None
         if isinstance(child, ChildProcess):
             self._modules |= child.modules
             self._keep(child)

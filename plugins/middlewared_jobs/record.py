@@ -1,7 +1,7 @@
 """What is known of a job: the record, and the item that clients of the wire see."""
 
 from functools import lru_cache
-from operator import attrgetter
+from operator import itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +13,11 @@ from middlewared_jobs.phase import Phase
 from middlewared_jobs.states import FINAL, State
 
 __all__ = [
+    "AT_FIRST",
+    "AT_LAST",
     "DETAILS",
+    "DETAILS_AT",
+    "NO_DETAILS",
     "NULL",
     "Abort",
     "Attempt",
@@ -47,6 +51,10 @@ class CoreGetJobsItemProgress(msgspec.Struct, frozen=True):
     percent: int | None = 0
     description: str | None = ""
     extra: Any = None
+
+
+#: Progress of a job that has said nothing, as it begins and as it ends.
+AT_FIRST, AT_LAST = CoreGetJobsItemProgress(), CoreGetJobsItemProgress(100)
 
 
 class CoreGetJobsItemExcInfo(msgspec.Struct, frozen=True):
@@ -214,7 +222,7 @@ class JobRecord(msgspec.Struct, kw_only=True):
     abortable: bool = False
     logs_path: str | None = None
     logs_excerpt: str | None = None
-    progress: CoreGetJobsItemProgress = CoreGetJobsItemProgress()
+    progress: CoreGetJobsItemProgress = AT_FIRST
     result: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
     result_encoding_error: EncodingFailure | None = None
     error: str | None = None
@@ -276,8 +284,9 @@ class JobRecord(msgspec.Struct, kw_only=True):
 #: There are few owners and roles, and many jobs.
 _audience = lru_cache(1024)(Audience)
 _ALL = JobRecord.__struct_fields__
-#: Fields that are stored together, see `JobRecord`.
-DETAILS = _ALL[_ALL.index("key_digest") :]
+#: Fields that are stored together, see `JobRecord`: the last ones.
+DETAILS_AT = _ALL.index("key_digest")
+DETAILS = _ALL[DETAILS_AT:]
 
 
 class CoreGetJobsItem(msgspec.Struct):
@@ -307,25 +316,22 @@ class CoreGetJobsItem(msgspec.Struct):
     credentials: CoreGetJobsItemCredentials | None
 
 
-_fields_of = attrgetter(*CoreGetJobsItem.__struct_fields__)
+_values = msgspec.structs.astuple
+#: Their values in a job that has none.
+NO_DETAILS = _values(
+    JobRecord(id=0, uid="", method="", arguments=NULL, time_created=Date(0))
+)[DETAILS_AT:]
+_shown = itemgetter(*map(_ALL.index, CoreGetJobsItem.__struct_fields__))
 
 
 def item_of(record: JobRecord) -> CoreGetJobsItem:
     """Cut a record down to the item of the wire."""
-    return CoreGetJobsItem(*_fields_of(record))
+    return CoreGetJobsItem(*_shown(_values(record)))
 
 
-def encode_item(record: JobRecord, *, result: bytes | None = None) -> bytes:
-    """Encode the item of the wire.
-
-    Args:
-        record: the job.
-        result: shown instead of the record's redacted result.
-    """
-    item = CoreGetJobsItem(*_fields_of(record))
-    if result is not None:
-        item.result = msgspec.Raw(result)
-    return _encode(item)
+def encode_item(record: JobRecord) -> bytes:
+    """Encode the item of the wire."""
+    return _encode(CoreGetJobsItem(*_shown(_values(record))))
 
 
 def snapshot_credentials(

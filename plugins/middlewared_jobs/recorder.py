@@ -31,7 +31,7 @@ def take_notes(run: Run, settings: JobSettings) -> None:
         run: the job.
         settings: the limits.
     """
-    latest = run.job._notebook.take()
+    latest = run.job._take_notes()
     if latest is None:
         return
     record = run.record

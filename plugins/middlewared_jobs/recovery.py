@@ -81,10 +81,10 @@ async def recover(
         try:
             if record.state is State.RUNNING:
                 _lose(record, registry, settings, now)
-                _save(store, journal, record, stored.params)
+                _save(store, journal, record, stored.params, now)
             if record.id in orphans:
                 _abort_orphan(record, now)
-                _save(store, journal, record, None)
+                _save(store, journal, record, None, now)
                 continue
             waiting.append(Recovered(stored, _bind(stored, registry, seal)))
         except (WorkerLost, CallError, PluginError) as exc:
@@ -93,7 +93,7 @@ async def recover(
             if record.state is State.RUNNING and record.attempts:
                 record_attempt(record, exc, settings, None, now)
             record_failure(record, exc, settings, now)
-            _save(store, journal, record, None)
+            _save(store, journal, record, None, now)
     await _flush(store)
     return waiting
 
@@ -106,13 +106,17 @@ async def _flush(store: JobStore) -> None:
 
 
 def _save(
-    store: JobStore, journal: Journal, record: JobRecord, params: bytes | None
+    store: JobStore,
+    journal: Journal,
+    record: JobRecord,
+    params: bytes | None,
+    now: int,
 ) -> None:
     """Write what became of a job, as a move that clients will be told of."""
     change = None if record.final else change_of(record)
     size = size_of(record, change)
-    moved = Announcement(record.id, "changed", {}, change, size=size)
-    store.save(record, params, None, (), journal.number([moved]))
+    moved = Announcement(record.id, "changed", change=change, size=size)
+    store.save(record, params, None, (), journal.number([moved], now))
 
 
 async def _end_children(unfinished: Iterable[Stored], data_dir: Path) -> None:

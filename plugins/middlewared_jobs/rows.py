@@ -1,7 +1,7 @@
 """Rows of jobs: how a record stands in its table, and what a change writes of it."""
 
 from collections.abc import Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -9,7 +9,16 @@ import msgspec
 from middlewared.database import Statement
 from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED, record_at
-from middlewared_jobs.record import DETAILS, NULL, JobRecord
+from middlewared_jobs.exits import COMPLETED
+from middlewared_jobs.record import (
+    AT_FIRST,
+    AT_LAST,
+    DETAILS,
+    DETAILS_AT,
+    NO_DETAILS,
+    NULL,
+    JobRecord,
+)
 from middlewared_jobs.states import FINAL, State
 from middlewared_jobs.store import Saved
 
@@ -32,13 +41,6 @@ __all__ = [
 ]
 
 _encode = msgspec.json.Encoder().encode
-_DEFAULTS = {
-    field.name: field.default_factory()
-    if field.default is msgspec.NODEFAULT
-    and field.default_factory is not msgspec.NODEFAULT
-    else field.default
-    for field in msgspec.structs.fields(JobRecord)
-}
 _decode = msgspec.json.Decoder(JobRecord).decode
 
 TIMES = ("time_created", "time_started", "time_finished", "run_at", "time_modified")
@@ -75,13 +77,13 @@ _START = (
     "time_modified",
 )
 _END = (
+    "time_finished",
+    "time_modified",
     "state",
     "phase",
     "progress",
     "result",
     "exit",
-    "time_finished",
-    "time_modified",
     "params",
 )
 _RICH_END = (
@@ -96,7 +98,24 @@ _RICH_END = (
     "child_started",
     "details",
 )
-VARYING = (*(c for c in STORED if c not in FIXED), "params")
+#: NULL for most jobs that begin, as is the time of their end.
+_SELDOM = (
+    "run_at",
+    "description",
+    "logs_path",
+    "logs_excerpt",
+    "error",
+    "exception",
+    "child_pid",
+    "child_started",
+)
+#: What changes, in an order that lets the usual be cut out: what an end changes stands
+#: first, the time of the end before the rest, what few jobs have stands last.
+VARYING = (
+    *_END,
+    *(c for c in STORED if c not in FIXED and c not in _END and c not in _SELDOM),
+    *_SELDOM,
+)
 _WRITTEN = (*FIXED, *VARYING)
 
 
@@ -106,27 +125,12 @@ def _update(columns: Sequence[str]) -> str:
     return f"UPDATE jobs SET {changes} WHERE id = ? AND attempt <= ?"  # noqa: S608 - our own names
 
 
-#: NULL for most jobs that begin. What is not written is NULL, too, and need not be
-#: bound: sqlite3 takes longer for None than for a number.
-_SELDOM = (
-    "lock",
-    "restart_of",
-    "parent",
-    "schedule",
-    "key",
-    "tracking_id",
-    "app_id",
-    "description",
-    "logs_path",
-    "logs_excerpt",
-    "error",
-    "exception",
-    "time_finished",
-    "child_pid",
-    "child_started",
-    "run_at",
-)
-_USUAL = tuple(column for column in _WRITTEN if column not in _SELDOM)
+#: What is not written is NULL, too, and need not be bound: sqlite3 takes longer for
+#: None than for a number.
+_ALWAYS_FIXED, _ALWAYS = FIXED.index("lock"), len(VARYING) - len(_SELDOM)
+_USUAL = (*FIXED[:_ALWAYS_FIXED], *VARYING[1:_ALWAYS])
+_NO_FIXED = (None,) * (len(FIXED) - _ALWAYS_FIXED)
+_NO_SELDOM = (None,) * len(_SELDOM)
 _UPDATE = (
     "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{c} = excluded.{c}" for c in _WRITTEN if c not in FIXED)
@@ -134,19 +138,14 @@ _UPDATE = (
 )
 _UPSERT = Insert("jobs", _WRITTEN, _UPDATE)
 _UPSERT_USUAL = Insert("jobs", _USUAL, _UPDATE)
-_seldom_of = itemgetter(*map(_WRITTEN.index, _SELDOM))
-_usual_of = itemgetter(*map(_WRITTEN.index, _USUAL))
-_NONE_SELDOM = (None,) * len(_SELDOM)
 #: Writes `VARYING` where there is a row; its values are followed by id and attempt.
 REWRITE = _update(VARYING)
 
 
-_NO_PROGRESS = _DEFAULTS["progress"]
-_AT_FIRST = _encode(_NO_PROGRESS).decode()
-_details_of = attrgetter(*DETAILS)
-_no_details = tuple(
-    NULL if name == "checkpoint" else _DEFAULTS[name] for name in DETAILS
-)
+#: Texts of what most jobs have, to be known by identity.
+_AT_FIRST, _AT_LAST = _encode(AT_FIRST).decode(), _encode(AT_LAST).decode()
+_COMPLETED = _encode(COMPLETED).decode()
+_values = msgspec.structs.astuple
 
 
 def whole_row(record: JobRecord, varying: tuple[Any, ...]) -> Statement:
@@ -156,10 +155,14 @@ def whole_row(record: JobRecord, varying: tuple[Any, ...]) -> Statement:
         record: the job.
         varying: from `varying_values`.
     """
-    values = (*fixed_values(record), *varying)
-    if _seldom_of(values) == _NONE_SELDOM:
-        return _UPSERT_USUAL, _usual_of(values)
-    return _UPSERT, values
+    fixed = fixed_values(record)
+    if (
+        varying[0] is None
+        and varying[_ALWAYS:] == _NO_SELDOM
+        and fixed[_ALWAYS_FIXED:] == _NO_FIXED
+    ):
+        return _UPSERT_USUAL, fixed[:_ALWAYS_FIXED] + varying[1:_ALWAYS]
+    return _UPSERT, fixed + varying
 
 
 def fixed_values(record: JobRecord) -> tuple[Any, ...]:
@@ -172,11 +175,11 @@ def fixed_values(record: JobRecord) -> tuple[Any, ...]:
         record.time_created.ms,
         json_text(record.credentials),
         record.owner,
-        record.lock,
         # sqlite3 asks what is no plain number for another form of itself.
         1 if record.abortable else 0,
         record.instance,
         1 if record.is_restart else 0,
+        record.lock,
         record.restart_of,
         record.parent,
         record.schedule,
@@ -194,38 +197,46 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
     failure, info = record.result_encoding_error, record.exc_info
     abort, exit_ = record.abort, record.exit
     return (
+        None if finished is None else finished.ms,
+        None if modified is None else modified.ms,
+        record.state._value_,
+        record.phase._value_,
+        _AT_FIRST
+        if progress is AT_FIRST
+        else _AT_LAST
+        if progress is AT_LAST
+        else json_text(progress),
+        "null" if result is NULL else str(result, "utf-8"),
+        "null"
+        if exit_ is None
+        else _COMPLETED
+        if exit_ is COMPLETED
+        else json_text(exit_),
+        None if record.state in FINAL else params,
         json_text(record.message_ids),
+        "null" if failure is None else json_text(failure),
+        "null" if info is None else json_text(info),
+        None if started is None else started.ms,
+        record.attempt,
+        "null" if abort is None else json_text(abort),
+        record.priority,
+        record.node,
+        _details(record),
+        None if due is None else due.ms,
         record.description,
         record.logs_path,
         record.logs_excerpt,
-        _AT_FIRST if progress is _NO_PROGRESS else json_text(progress),
-        "null" if result is NULL else str(result, "utf-8"),
-        "null" if failure is None else json_text(failure),
         record.error,
         record.exception,
-        "null" if info is None else json_text(info),
-        record.state._value_,
-        None if started is None else started.ms,
-        None if finished is None else finished.ms,
-        record.attempt,
-        "null" if abort is None else json_text(abort),
         record.child_pid,
         record.child_started,
-        record.phase._value_,
-        "null" if exit_ is None else json_text(exit_),
-        record.priority,
-        None if due is None else due.ms,
-        None if modified is None else modified.ms,
-        record.node,
-        _details(record),
-        None if record.state in FINAL else params,
     )
 
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
-    values = _details_of(record)
-    if values == _no_details:
+    values = _values(record)[DETAILS_AT:]
+    if values == NO_DETAILS:
         return None
     found = {
         name: value
@@ -294,6 +305,12 @@ class _Change:
     def __init__(self, columns: Sequence[str]) -> None:
         self.sql = _update(columns)
         self._attempt = VARYING.index("attempt")
+        self._chosen: itemgetter[Any]
+        self._rest: itemgetter[Any]
+        if tuple(columns) == VARYING[: len(columns)]:  # a cut is the quicker way
+            self._chosen = itemgetter(slice(len(columns)))
+            self._rest = itemgetter(slice(len(columns), None))
+            return
         self._chosen = itemgetter(*map(VARYING.index, columns))
         rest = (n for n, column in enumerate(VARYING) if column not in columns)
         self._rest = itemgetter(*rest)
@@ -316,8 +333,6 @@ CHANGES = {
 class Row(msgspec.Struct, eq=False):
     """The row of an unfinished job as it was last handed over.
 
-    Called with the outcome, it takes note of it, and hands it on.
-
     Attributes:
         among: where the newest rows of unfinished jobs are, by number.
         number: of the job.
@@ -335,8 +350,8 @@ class Row(msgspec.Struct, eq=False):
     before: "Row | None" = None
     written: bool = False
 
-    def __call__(self, exc: Exception | None) -> None:
-        """Hear whether it is written."""
+    def done(self, exc: Exception | None) -> None:
+        """Hear whether it is written, and hand it on."""
         saved, self.saved = self.saved, None
         before, self.before = self.before, None
         if exc is None and (before is None or before.written):

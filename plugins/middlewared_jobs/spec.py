@@ -38,6 +38,9 @@ class Kind(Enum):
     #: In a child process: ``def`` with ``process=True``.
     PROCESS = "process"
 
+    # Enum's own is a Python function, and slots are looked up by kind.
+    __hash__ = object.__hash__
+
 
 class Template:
     """A text with params in braces, as ``"pool:{pool}"``.
@@ -126,6 +129,18 @@ class CountRole(StrEnum):
     OTHER = "other"
 
 
+#: What each record is given of a spec, and what it has without.
+_GIVEN: Mapping[str, Any] = {
+    "transient": False,
+    "abortable": False,
+    "priority": 0,
+    "restartable": False,
+    "pausable": False,
+    "retries": 0,
+    "timeout": None,
+}
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """How jobs of one method are run; from the arguments of `job`.
 
@@ -160,6 +175,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         check_pipes: no job is made without them.
         show: gives the params as everybody may see them; None when their types tell
             which are secret.
+        chosen: what else of a job's record this says, but where it says what a record
+            has anyway: names and values; made from the others.
     """
 
     lock: Template | None
@@ -191,6 +208,13 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pipes: frozenset[str] = frozenset()
     check_pipes: bool = True
     show: Show | None = None
+    chosen: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Look once at what each record is given."""
+        pairs = ((name, getattr(self, name)) for name in _GIVEN)
+        chosen = tuple((name, value) for name, value in pairs if value != _GIVEN[name])
+        msgspec.structs.force_setattr(self, "chosen", chosen)
 
 
 class JobFunction(Deferred[H]):

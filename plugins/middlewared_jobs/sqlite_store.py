@@ -42,7 +42,14 @@ from middlewared_jobs.rows import (
 )
 from middlewared_jobs.scan import Scan
 from middlewared_jobs.states import FINAL, State
-from middlewared_jobs.store import KeptMove, Move, Saved, Stored, Viewer
+from middlewared_jobs.store import (
+    Departure,
+    KeptMove,
+    Move,
+    Saved,
+    Stored,
+    Viewer,
+)
 from middlewared_jobs.views import View
 
 __all__ = ["SqliteStore"]
@@ -53,6 +60,7 @@ MOVES, DROPPED = 256, 2000
 #: The largest integer that SQLite stores.
 MAX_ID = 2**63 - 1
 
+_row = msgspec.structs.astuple
 _SELECT = f"SELECT {', '.join(STORED)} FROM jobs"  # noqa: S608 - our own names
 #: What a start changes in the row of a job, what an end does, and what most others do.
 _ERROR_FIELDS = ItemError.__struct_fields__
@@ -75,10 +83,8 @@ _SELECT_OLDEST = (
     f"WHERE state = ? AND {ENDED} AND time_finished < ? "
     "ORDER BY time_finished, id LIMIT ?"
 )
-_MOVE_FIELDS = Move.__struct_fields__
-_INSERT_MOVE = Insert("job_events", _MOVE_FIELDS)
-#: Of a job that is there; the last two fields tell of a removed one.
-_INSERT_PRESENT = Insert("job_events", _MOVE_FIELDS[:-2])
+_INSERT_MOVE = Insert("job_events", Move.__struct_fields__)
+_INSERT_DEPARTURE = Insert("job_events", Departure.__struct_fields__)
 _SELECT_SIZES = (
     "SELECT seq, size FROM job_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 )
@@ -101,17 +107,6 @@ def _kept(row: Sequence[Any]) -> KeptMove:
     seq, job, msg, owner, method, gone, change, *columns = row
     record = None if gone else partial(record_of_move, change, columns)
     return KeptMove(seq, job, msg, owner, method or "", record)
-
-
-def _kept_rows(moves: Sequence[Move]) -> list[Statement]:
-    rows: list[Statement] = []
-    for move in moves:
-        row = msgspec.structs.astuple(move)
-        if move.msg == "removed":
-            rows.append((_INSERT_MOVE, row))
-        else:
-            rows.append((_INSERT_PRESENT, row[:-2]))
-    return rows
 
 
 def _item_error(row: Sequence[Any]) -> ItemError:
@@ -178,12 +173,13 @@ class SqliteStore:
         if record.state not in FINAL:
             pending = None if before is None or before.written else before
             row = Row(self._rows, record.id, values, saved, pending)
-            done = self._rows[record.id] = row
+            self._rows[record.id], done = row, row.done
         for error in errors:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
             statements.append((_INSERT_ERROR, item))
-        self._database.write(statements, done, appends=_kept_rows(moves))
+        appends = ((_INSERT_MOVE, list(map(_row, moves))),) if moves else ()
+        self._database.write(statements, done, appends)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
         """Write the first id that was never reserved."""
@@ -222,7 +218,11 @@ class SqliteStore:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         chosen = (json_text(numbers),)
         statements = [(_DELETE_ERRORS, chosen), (_DELETE, chosen)]
-        self._database.write(statements, saved, appends=_kept_rows(moves))
+        appends = [
+            (_INSERT_DEPARTURE if isinstance(m, Departure) else _INSERT_MOVE, [_row(m)])
+            for m in moves
+        ]
+        self._database.write(statements, saved, appends)
 
     async def count_ended(self, state: State) -> int:
         """Count the jobs that ended in a state."""

@@ -14,7 +14,16 @@ from middlewared_jobs.removal import Removal
 from middlewared_jobs.states import State
 from middlewared_jobs.views import View
 
-__all__ = ["JobStore", "KeptMove", "Move", "Page", "Saved", "Stored", "Viewer"]
+__all__ = [
+    "Departure",
+    "JobStore",
+    "KeptMove",
+    "Move",
+    "Page",
+    "Saved",
+    "Stored",
+    "Viewer",
+]
 
 #: Called in the loop once it is committed (None) or refused (the reason).
 Saved = Callable[[Exception | None], None]
@@ -59,8 +68,6 @@ class Move(msgspec.Struct, frozen=True):
         msg: what happened.
         change: from `change_of`; None when the row of the job says it, as the end does.
         size: about how many bytes it has on the wire.
-        owner: of a removed job.
-        method: of a removed job.
     """
 
     seq: int
@@ -69,8 +76,18 @@ class Move(msgspec.Struct, frozen=True):
     msg: Message
     change: str | None
     size: int
-    owner: int | None = None
-    method: str | None = None
+
+
+class Departure(Move, frozen=True):
+    """The last event of a job that is removed from history.
+
+    Attributes:
+        owner: whose job it was.
+        method: of the job.
+    """
+
+    owner: int | None
+    method: str
 
 
 class KeptMove(msgspec.Struct, frozen=True, eq=False):

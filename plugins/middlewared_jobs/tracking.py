@@ -3,6 +3,7 @@
 import errno
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -105,7 +106,7 @@ class Tracker:
         # Weakly, since the run holds the job: a job that has ended is freed at once,
         # and does not wait for the garbage collector.
         desk = _RunDesk(weakref.ref(run), self)
-        notebook = Notebook(record, self._settings, self._now, desk.noted)
+        notebook = partial(Notebook, record, self._settings, self._now, desk.noted)
         context = JobContext(self._services, run.who, record.id)
         return Job(record, context, notebook, run.spec.messages, desk)
 

@@ -1,14 +1,13 @@
 """The two shapes that queries look at: the wire's item, and the whole record."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from middlewared_jobs.record import CoreGetJobsItem, JobRecord, encode_item, item_of
+from middlewared_jobs.record import CoreGetJobsItem, JobRecord, encode_item
 
 __all__ = ["ITEM", "RECORD", "VIEWS", "View"]
-
-_encode = msgspec.json.Encoder().encode
 
 
 class View(msgspec.Struct, frozen=True):
@@ -17,33 +16,29 @@ class View(msgspec.Struct, frozen=True):
     Attributes:
         collection: the collection whose events show jobs so.
         fields: top-level keys, in order.
-        whole: the record itself, not the item cut from it.
+        encode: encodes a job with these keys.
     """
 
     collection: str
     fields: tuple[str, ...]
-    whole: bool
+    encode: Callable[[JobRecord], bytes]
 
     def plain(self, record: JobRecord) -> dict[str, Any]:
         """Give a job as plain values with these keys."""
-        shown: Any = record if self.whole else item_of(record)
-        decoded: dict[str, Any] = msgspec.json.decode(_encode(shown))
+        decoded: dict[str, Any] = msgspec.json.decode(self.encode(record))
         return decoded
 
-    def encode(self, record: JobRecord, result: bytes | None = None) -> bytes:
-        """Encode a job with these keys.
+    def encode_clear(self, record: JobRecord, result: bytes) -> bytes:
+        """Encode a job for who may see the secrets in its result.
 
         Args:
             record: the job.
             result: shown instead of the record's redacted result.
         """
-        if not self.whole:
-            return encode_item(record, result=result)
-        if result is not None:
-            record = msgspec.structs.replace(record, result=msgspec.Raw(result))
-        return _encode(record)
+        clear = msgspec.structs.replace(record, result=msgspec.Raw(result))
+        return self.encode(clear)
 
 
-ITEM = View("core.get_jobs", CoreGetJobsItem.__struct_fields__, whole=False)
-RECORD = View("job.query", JobRecord.__struct_fields__, whole=True)
+ITEM = View("core.get_jobs", CoreGetJobsItem.__struct_fields__, encode_item)
+RECORD = View("job.query", JobRecord.__struct_fields__, msgspec.json.Encoder().encode)
 VIEWS = (ITEM, RECORD)

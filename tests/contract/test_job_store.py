@@ -29,7 +29,7 @@ from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import Abort
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.sqlite_store import SqliteStore
-from middlewared_jobs.store import JobStore, KeptMove, Move, Viewer
+from middlewared_jobs.store import Departure, JobStore, KeptMove, Move, Viewer
 from middlewared_jobs.views import ITEM, RECORD, View
 
 STORES = ["memory", "sqlite"]
@@ -325,9 +325,10 @@ async def test_flush_is_told_when_nothing_waits(tmp_path: Path, kind: str) -> No
 
 
 def moved(seq: int, record: JobRecord, msg: Message = "changed", **more: Any) -> Move:
-    """Make an event that shows a job as it is now."""
+    """Make an event that shows a job as it is now, or tells of one that is gone."""
     change = None if record.final or msg == "removed" else change_of(record).decode()
-    return Move(seq, more.pop("at", EPOCH), record.id, msg, change, 100, **more)
+    kind = Departure if msg == "removed" else Move
+    return kind(seq, more.pop("at", EPOCH), record.id, msg, change, 100, **more)
 
 
 async def kept(store: JobStore, after: int = 0, upto: int = 10**6) -> list[KeptMove]:

@@ -132,16 +132,15 @@ async def test_who_comes_gets_what_follows_and_who_goes_what_was(
     assert (leaving.heard, coming.heard) == ([1], [2])
 
 
-def test_covers_what_somebody_listens_to(broadcast: Broadcast) -> None:
+def test_names_what_somebody_listens_to(broadcast: Broadcast) -> None:
     """Events that nobody wants are not made."""
-    assert not broadcast.covers("jobs")
+    assert not broadcast.names
     member = join(broadcast, "jobs")
-    assert broadcast.covers("jobs")
-    assert not broadcast.covers("users")
+    assert broadcast.names == {"jobs"}
     join(broadcast, ALL_EVENTS)
-    assert broadcast.covers("users")
+    assert broadcast.names == {"jobs", ALL_EVENTS}
     broadcast.place(member, frozenset(), member.take)
-    assert broadcast.covers("jobs")
+    assert broadcast.names == {ALL_EVENTS}
 
 
 STEPS = st.lists(

@@ -282,7 +282,7 @@ class TestWrite:
         statements = await traced(database)
         for number in range(4):
             done = [(INSERT, (number,))]
-            database.write(done, appends=[(APPEND, (10 + number, "a"))])
+            database.write(done, appends=[(APPEND, [(10 + number, "a")])])
         await database.wait_committed()
         assert rows(path) == [0, 1, 2, 3, 10, 11, 12, 13]
         inserted = [line for line in statements if line.strip().startswith("INSERT")]
@@ -294,9 +294,15 @@ class TestWrite:
         """Both are written, or neither."""
         outcomes: list[Outcome] = []
         await database.execute((INSERT, (1,)))
-        database.write([(INSERT, (1,))], outcomes.append, appends=[(APPEND, (5, "a"))])
-        database.write([(INSERT, (2,))], outcomes.append, appends=[(APPEND, (6, "a"))])
-        database.write([(INSERT, (3,))], outcomes.append, appends=[(APPEND, (1, "a"))])
+        database.write(
+            [(INSERT, (1,))], outcomes.append, appends=[(APPEND, [(5, "a")])]
+        )
+        database.write(
+            [(INSERT, (2,))], outcomes.append, appends=[(APPEND, [(6, "a")])]
+        )
+        database.write(
+            [(INSERT, (3,))], outcomes.append, appends=[(APPEND, [(1, "a")])]
+        )
         await database.wait_committed()
         assert [outcome is None for outcome in outcomes] == [False, True, False]
         assert rows(path) == [1, 2, 6]

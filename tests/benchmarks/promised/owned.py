@@ -1,5 +1,6 @@
 """Third promise: a body has an owner, a name, a `Job`, and can be asked to end."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ class Seen(SeenJob):
         self.aborted = False
 
     def __getattr__(self, name: str) -> Any:
-        if "_notebook" in self.__dict__:
+        if "_opened" in self.__dict__:
             raise AttributeError(name)
         aborted, record = self.aborted, self._owner.record(self._of)
-        notebook = Notebook(record, SETTINGS, now, self._note)
+        notebook = partial(Notebook, record, SETTINGS, now, self._note)
         context = JobContext(self._owner.services, WHO, record.id)
         super().__init__(record, context, notebook)
         self.aborted = aborted
@@ -43,9 +44,9 @@ class Seen(SeenJob):
 
     def latest(self) -> CoreGetJobsItemProgress | None:
         """Give the progress that the body noted since the last look."""
-        if "_notebook" not in self.__dict__:
+        if "_opened" not in self.__dict__:
             return None
-        latest = self._notebook.take()
+        latest = self._take_notes()
         return None if latest is None else latest.progress
 
 

@@ -91,10 +91,10 @@ class Told(Queued):
         if bus._singly or bus._takers or event.seq is None:
             bus.publish(event)  # each of them has to be looked at
             return
-        if bus.broadcast.covers(ITEMS):
+        if ITEMS in bus.broadcast.names:
             bus.broadcast.add(event, event._frame)
         event._frame = None
-        self._ring.push(event.seq, event)
+        self._ring.push(event.seq, event, len(event.fields))
 
     def send(self, caller: Any, message: bytes) -> None:
         """Answer a client, after the events until now."""

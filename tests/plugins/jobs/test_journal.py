@@ -56,9 +56,9 @@ class World:
         for _ in range(count):
             record = make_record(self.journal.head + 1, **changes)
             change = change_of(record)
-            told = Announcement(record.id, "added", {}, change)
+            told = Announcement(record.id, "added", change=change)
             told.size = size or size_of(record, change)
-            moves = self.journal.number([told])
+            moves = self.journal.number([told], self.clock.time_ms())
             assert told.seq == self.journal.head == moves[0].seq
             self.store.save(record, None, None, (), moves)
 

@@ -97,7 +97,7 @@ def hasty_threads() -> Iterator[None]:
 def test_threads_do_not_undo_each_other() -> None:
     """Eight threads that set different parts lose nothing of each other."""
     notebook = Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
-    job = Job(make_record(1), Context(Services()), notebook)
+    job = Job(make_record(1), Context(Services()), lambda: notebook)
     barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
