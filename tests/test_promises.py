@@ -19,14 +19,20 @@ from benchmarks.promised.counted import Counted
 from benchmarks.promised.found import Found
 from benchmarks.promised.owned import Owned
 from benchmarks.promised.queued import Queued
+from benchmarks.promised.recorded import Recorded
 from benchmarks.promised.told import ITEMS
 from benchmarks.row04 import LAYERS, run_jobs
 from benchmarks.sketch import Sketch
 
-from middlewared import Plugin
+from middlewared import Date, Plugin
 from middlewared_jobs import Job, job
-from middlewared_jobs.change import fixed_of, record_at
-from middlewared_jobs.record import CoreGetJobsItem, encode_item
+from middlewared_jobs.change import FIXED, fixed_of, record_at
+from middlewared_jobs.notes import TextMessage
+from middlewared_jobs.record import (
+    CoreGetJobsItem,
+    CoreGetJobsItemProgress,
+    encode_item,
+)
 from middlewared_jobs.rows import STORED, record_of
 
 plugin = Plugin("demo")
@@ -59,6 +65,28 @@ async def progresses(job: Job, number: int) -> float:
 async def waits(job: Job, number: int) -> None:
     """Wait until it is aborted."""
     await anyio.sleep_forever()
+
+
+@plugin.method
+@job(
+    abortable=True,
+    retries=2,
+    priority=3,
+    counts=["files"],
+    steps=["one"],
+    description="of {number}",
+)
+async def notes(job: Job, number: int) -> int:
+    """Note what can be noted, and wait if it is asked to."""
+    job.set_progress(30, "a third")
+    job.message(7, "half a file")
+    job.count("files", number)
+    job.set_attribute("colour", "red")
+    job.checkpoint({"at": number})
+    job.set_exit("SOME", "some of it")
+    if number == 1:
+        await anyio.sleep_forever()
+    return number
 
 
 class Client:
@@ -180,9 +208,10 @@ async def test_ends_of_all_kinds(tmp_path: Path) -> None:
     assert encode_item(record_of(rows[0])) == msgspec.json.encode(failed)
 
 
-async def test_jobs_with_a_lock(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Found, Recorded])
+async def test_jobs_with_a_lock(kind: type[Found], tmp_path: Path) -> None:
     """They run one at a time, wait in order, are shared, refused, aborted, awaited."""
-    with _sketch(Found, tmp_path) as (sketch, client):
+    with _sketch(kind, tmp_path) as (sketch, client):
         for number in (1, 2, 3, 3, 4):
             client.call("demo.waits", number)
         await client.until(rb'"result":3', 2)
@@ -195,10 +224,12 @@ async def test_jobs_with_a_lock(tmp_path: Path) -> None:
             group.start_soon(sketch.wait, 1)
             await anyio.wait_all_tasks_blocked()
             sketch.abort(1, "somebody")
-        await client.until(rb'"state":"RUNNING"', 2)
+        # Who asked to abort it is told, too.
+        asked = ["RUNNING"] if kind is Recorded else []
+        await client.until(rb'"state":"RUNNING"', 2 + len(asked))
         assert [one.item.state for one in sketch.live.values()] == ["RUNNING"]
     states = [[item.state for item in client.told(number)] for number in (1, 2, 3)]
-    assert states[0] == ["WAITING", "RUNNING", "ABORTED"]
+    assert states[0] == ["WAITING", "RUNNING", *asked, "ABORTED"]
     assert states[1] == ["WAITING", "ABORTED"]
     assert states[2] == ["WAITING", "WAITING", "RUNNING"]
 
@@ -214,6 +245,126 @@ async def test_jobs_wait_for_slots(tmp_path: Path) -> None:
         newest = sketch.bus.rings[ITEMS].after(4498, 10)
         assert [event.seq for event in newest] == [4499, 4500]
         assert sketch.bus.rings[ITEMS].after(3000, 10) is None
+
+
+async def test_record_is_complete(tmp_path: Path) -> None:
+    """What a spec or a body sets is in the row, in what is kept, and shown."""
+    with _sketch(Recorded, tmp_path) as (sketch, client):
+        client.call("demo.notes", 1)
+        client.call("demo.notes", 2)
+        await client.until(rb'"state":"SUCCESS"')
+        await client.until(rb'"description":"a third"')
+        (noted,) = sketch.live.values()
+        sketch.abort(noted.id, "somebody")
+        await client.until(rb'"state":"ABORTED"')
+        assert not sketch.rows
+        sets = ([item.progress.percent for item in client.told(n)] for n in (1, 2))
+        assert [sorted(set(found)) for found in sets] == [[0, 30], [0, 100]]
+    rows = _read(tmp_path, f"SELECT {', '.join(STORED)} FROM jobs ORDER BY id")  # noqa: S608 - our own names
+    aborted, done = map(record_of, rows)
+    for number, record in ((1, aborted), (2, done)):
+        (message,) = record.messages
+        assert (message.text, message.code) == ("half a file", 7)
+        assert record.counts == {"files": number}
+        assert record.attributes == {"colour": "red"}
+        assert bytes(record.checkpoint) == b'{"at":%d}' % number
+        assert (record.retries, record.priority, record.attempt) == (2, 3, 1)
+        assert record.description == f"of {number}"
+        assert [step.name for step in record.steps] == ["one"]
+        assert encode_item(record) == msgspec.json.encode(client.told(number)[-1])
+    assert (done.state, done.exit.code if done.exit else "") == ("SUCCESS", "SOME")
+    assert aborted.abort is not None
+    sql = "SELECT change FROM job_events WHERE job = 1 ORDER BY seq"
+    texts = [row[0] for row in _read(tmp_path, sql)]
+    assert texts.pop() is None
+    fixed = fixed_of(aborted)
+    added, started, asked = (record_at(fixed, text) for text in texts)
+    assert (added.state, added.counts, added.retries) == ("WAITING", {"files": 0}, 2)
+    assert (started.state, started.messages) == ("RUNNING", [])
+    assert (asked.messages, asked.counts) == (aborted.messages, aborted.counts)
+    assert asked.attributes == {"colour": "red"}
+    assert asked.abort is not None
+    assert asked.abort == aborted.abort
+    assert (asked.phase, asked.progress.percent) == ("aborting", 30)
+
+
+#: Of each field of a record but what the way of a job decides.
+OPTIONS: dict[str, Any] = {
+    "description": "what",
+    "progress": CoreGetJobsItemProgress(3, "three", [1]),
+    "owner": 7,
+    "abortable": True,
+    "logs_path": "/log",
+    "logs_excerpt": "line",
+    "error": "e",
+    "exception": "x",
+    "child_pid": 5,
+    "child_started": "then",
+    "is_restart": True,
+    "restart_of": 4,
+    "parent": 3,
+    "schedule": 2,
+    "priority": 9,
+    "key": "k",
+    "key_digest": "d",
+    "tracking_id": "t",
+    "app_id": "a",
+    "restartable": True,
+    "pausable": True,
+    "retries": 5,
+    "timeout": 2.5,
+    "source_customer": "s",
+    "target_customer": "u",
+    "scopes": ["x"],
+    "counts": {"n": 1},
+    "messages": [TextMessage(1, Date(5), "info", None, "m")],
+    "item_errors": 3,
+    "attributes": {"a": [1]},
+    "checkpoint": msgspec.Raw(b"[1]"),
+    "paused_ms": 8,
+}
+
+
+@pytest.mark.parametrize("when", ["made", "runs"])
+async def test_each_field_is_kept(when: str, tmp_path: Path) -> None:
+    """Whoever sets a field, and when, its row has it at the end, and what is kept."""
+
+    class Choosing(Recorded):
+        """Sets one field of each job."""
+
+        def _choose(self, job: Any) -> None:
+            name = list(OPTIONS)[job.id - 1]
+            setattr(job.item, name, OPTIONS[name])
+
+        def enter(self, job: Any) -> None:
+            if when == "made":
+                self._choose(job)
+            super().enter(job)
+
+        def succeed(self, job: Any, result: bytes) -> None:
+            if when == "runs" and list(OPTIONS)[job.id - 1] not in FIXED:
+                self._choose(job)
+            super().succeed(job, result)
+
+    with _sketch(Choosing, tmp_path) as (_, client):
+        for number in range(len(OPTIONS)):
+            client.call("demo.noop", number)
+        await client.until(rb'"state":"SUCCESS"', len(OPTIONS))
+    rows = _read(tmp_path, f"SELECT {', '.join(STORED)} FROM jobs ORDER BY id")  # noqa: S608 - our own names
+    for row, (name, value) in zip(rows, OPTIONS.items(), strict=True):
+        record = record_of(row)
+        assert record.state == "SUCCESS"
+        if when == "runs" and name in FIXED:
+            continue
+        expected = (
+            msgspec.structs.replace(value, percent=100) if name == "progress" else value
+        )
+        assert getattr(record, name) == expected
+        sql = f"SELECT change FROM job_events WHERE job = {record.id} ORDER BY seq"  # noqa: S608 - a number
+        kept = [text for (text,) in _read(tmp_path, sql) if text is not None]
+        for text in kept if when == "made" else ():
+            assert getattr(record_at(fixed_of(record), text), name) == value
+        assert encode_item(record) == msgspec.json.encode(client.told(record.id)[-1])
 
 
 async def test_what_cannot_be_written(tmp_path: Path) -> None:

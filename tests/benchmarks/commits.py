@@ -14,6 +14,7 @@ import msgspec
 from middlewared import Audience
 from middlewared.database import MAX_GROUP
 from middlewared.inserts import Insert
+from middlewared_jobs.notes import Exit
 from middlewared_jobs.record import CoreGetJobsItem
 from middlewared_jobs.spec import Kind
 
@@ -57,6 +58,7 @@ class Job(msgspec.Struct, eq=False):
         scope: cancels its body.
         seen: what its body sees.
         aborted: who aborted it.
+        exit: how it comes out, as its body chose.
         waiters: called once its end is committed.
     """
 
@@ -77,6 +79,7 @@ class Job(msgspec.Struct, eq=False):
     scope: Any = None
     seen: Any = None
     aborted: str | None = None
+    exit: Exit | None = None
     waiters: tuple[Callable[[], None], ...] = ()
 
 
@@ -115,9 +118,13 @@ class Writer:
 
     Attributes:
         tables: plugins whose tables it makes.
+        first: writes the first rows of most jobs.
+        last: writes the ends of most jobs.
     """
 
     tables: tuple[str, ...] = ("jobs",)
+    first: Insert = INSERT
+    last: str = END
 
     def __init__(self, path: Path, sketch: Any) -> None:
         self.loop = asyncio.get_running_loop()
@@ -178,12 +185,12 @@ class Writer:
 
     def insert(self, database: sqlite3.Connection, group: list[Write]) -> None:
         """Write the rows of a group; in the thread."""
-        INSERT.run(database, [one.new for one in group if one.new is not None])
+        self.first.run(database, [one.new for one in group if one.new is not None])
         for write in group:
             if write.other is not None:
                 database.execute(*write.other)
         ends = [one.end for one in group if one.end is not None]
-        database.executemany(END, ends)
+        database.executemany(self.last, ends)
         KEEP.run(database, list(chain.from_iterable([one.moves for one in group])))
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from benchmarks.promised.counted import Counted
 from benchmarks.promised.found import Found
 from benchmarks.promised.owned import Owned
 from benchmarks.promised.queued import Queued
+from benchmarks.promised.recorded import Recorded
 from benchmarks.promised.told import Told
 from benchmarks.promised.typed import Typed
 from benchmarks.sketch import Sketch
@@ -37,6 +38,7 @@ PROMISES: dict[str, type[Sketch]] = {
     "events": Told,
     "figures": Counted,
     "ids": Found,
+    "record": Recorded,
     "connections": Connected,
 }
 

@@ -31,6 +31,7 @@ LAYERS = {
     "events": "+ events by audience and group, the newest kept",
     "figures": "+ figures",
     "ids": "+ found by id: shared, waited for, aborted",
+    "record": "+ the complete record: every field stored, shown, replayed",
     "connections": "+ our connections and sessions, bounded both ways",
 }
 ALL = "connections"

@@ -137,6 +137,10 @@ class Sketch:
 
     def accept(self, job: Job) -> None:
         """Write a job down; it runs as soon as that is committed, if it may."""
+        self.enter(job)
+
+    def enter(self, job: Job) -> None:
+        """Take down a new job, and that it runs, if it may."""
         item, at = job.item, Date(job.created)
         write = Write(self.begun, job)
         self.move(write, "added", job.created, Change(item.message_ids, at))
@@ -152,6 +156,11 @@ class Sketch:
 
     def write_new(self, write: Write) -> None:
         """Write the first row of a job."""
+        self.fill(write)
+        self.writes.put(write)
+
+    def fill(self, write: Write) -> None:
+        """Make the first row of a job."""
         job = write.job
         item, at = job.item, job.created
         running = item.state is RUNNING
@@ -163,7 +172,6 @@ class Sketch:
             self.who_text, 1 if running else 0, "null", bytes(item.arguments),
             "running" if running else "pending", "null", job.id, 0, 0, at, NODE,
         )  # fmt: skip
-        self.writes.put(write)
 
     # From there to the end.
 
@@ -187,6 +195,10 @@ class Sketch:
         del self.tasks[job.id]
 
     def end(self, job: Job, result: bytes) -> None:
+        """End a job that returned."""
+        self.succeed(job, result)
+
+    def succeed(self, job: Job, result: bytes) -> None:
         """Write the end of a job that returned."""
         item, at = job.item, now()
         item.state, item.time_finished = SUCCESS, Date(at)

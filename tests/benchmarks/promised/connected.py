@@ -1,4 +1,4 @@
-"""Eighth promise: nobody is sent or read more than there is room for."""
+"""Ninth promise: nobody is sent or read more than there is room for."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.commits import Job, Write
 from benchmarks.promised.audited import WHO
-from benchmarks.promised.found import Found
+from benchmarks.promised.recorded import Recorded
 from benchmarks.promised.told import ITEMS
 from benchmarks.sketch import encode
 from websockets.http11 import Request
@@ -23,7 +23,7 @@ from middlewared.settings import Settings
 __all__ = ["Connected"]
 
 
-class Connected(Found):
+class Connected(Recorded):
     """Clients come by our own connections, whose queues are bounded both ways.
 
     Attributes:

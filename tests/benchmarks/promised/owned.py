@@ -42,11 +42,14 @@ class Seen(SeenJob):
     def _note(self, urgent: bool) -> None:
         self._owner.noted(self._of)
 
+    @property
+    def opened(self) -> bool:
+        """Whether the body used anything of it."""
+        return "_opened" in self.__dict__
+
     def latest(self) -> CoreGetJobsItemProgress | None:
         """Give the progress that the body noted since the last look."""
-        if "_opened" not in self.__dict__:
-            return None
-        latest = self._take_notes()
+        latest = self._take_notes() if self.opened else None
         return None if latest is None else latest.progress
 
 
@@ -87,9 +90,7 @@ class Owned(Typed):
         del self.tasks[job.id]
 
     def _ended(self, job: Job, value: Any, failure: BaseException | None) -> None:
-        progress = job.seen.latest()
-        if progress is not None:
-            job.item.progress = progress
+        self.take_notes(job)
         aborted = job.aborted is not None and (
             failure is None or isinstance(failure, JobAborted)
         )
@@ -117,11 +118,20 @@ class Owned(Typed):
 
     def noted(self, job: Job) -> None:
         """Hear, from any thread, that a body noted something."""
-        self.loop.call_soon_threadsafe(self._tell_progress, job)
+        self.loop.call_soon_threadsafe(self._tell_notes, job)
 
-    def _tell_progress(self, job: Job) -> None:
-        progress = None if job.seen is None else job.seen.latest()
+    def _tell_notes(self, job: Job) -> None:
+        if job.seen is not None and self.take_notes(job):
+            self.tell_notes(job)
+            self.flush()
+
+    def take_notes(self, job: Job) -> bool:
+        """Move what a body noted into the item; tell whether that is anything."""
+        progress = job.seen.latest()
         if progress is not None:
             job.item.progress = progress
-            self.publish(self.event(job, "changed"))
-            self.flush()
+        return progress is not None
+
+    def tell_notes(self, job: Job) -> None:
+        """Tell what a body noted."""
+        self.publish(self.event(job, "changed"))

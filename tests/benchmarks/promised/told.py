@@ -85,6 +85,12 @@ class Told(Queued):
         event.seq, event._frame = self.last_seq, frame_of(msg, job.id, fields)
         return event
 
+    def tell_notes(self, job: Job) -> None:
+        """Tell what a body noted; that has no number, and is not kept."""
+        event = self.event(job, "changed")
+        event.seq = event._frame = None
+        self.publish(event)
+
     def publish(self, event: Any) -> None:
         """Tell who may see it."""
         bus = self.bus
