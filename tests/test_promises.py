@@ -29,6 +29,7 @@ from middlewared_jobs import Job, job
 from middlewared_jobs.change import FIXED, fixed_of, record_at
 from middlewared_jobs.notes import TextMessage
 from middlewared_jobs.record import (
+    Attempt,
     CoreGetJobsItem,
     CoreGetJobsItemProgress,
     encode_item,
@@ -321,6 +322,7 @@ OPTIONS: dict[str, Any] = {
     "item_errors": 3,
     "attributes": {"a": [1]},
     "checkpoint": msgspec.Raw(b"[1]"),
+    "attempts": [Attempt(1, None, Date(4), "e", None, None)],
     "paused_ms": 8,
 }
 

@@ -2,8 +2,9 @@
 
 Each promise stands on those before it, so that the last one named is all of them. They
 are kept to a job of which neither its method nor its caller asks anything more: no
-secrets, logs, pipes, steps, retries, deadlines or options. What is odd, such as a body
-that fails, may take its time.
+secrets, logs, pipes, retries, deadlines or options. What is odd, such as a body that
+fails, may take its time. The complete record holds all fields, whatever sets them; that
+retries and deadlines are in it does not make the floor act on them.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ class Noted(msgspec.Struct, eq=False):
 
 
 class RecordingWriter(CountingWriter):
-    """Writes what is usual many at a time; that is all columns that are not NULL."""
+    """Writes new rows, and ends, that have what most have, many at a time."""
 
     first, last = NEW, END.sql
 
