@@ -10,7 +10,7 @@ from benchmarks.promised.counted import CountingWriter
 from benchmarks.promised.found import Found
 from benchmarks.promised.told import ITEMS, KEEP
 from benchmarks.promised.typed import SETTINGS
-from benchmarks.sketch import NODE, RUNNING, SUCCESS, Change, frame_of, now
+from benchmarks.sketch import NODE, RUNNING, SUCCESS, Change, encode, frame_of, now
 
 from middlewared import Date, Event
 from middlewared.inserts import Insert
@@ -28,6 +28,7 @@ from middlewared_jobs.record import (
     EncodingFailure,
     JobRecord,
     encode_item,
+    item_of,
 )
 from middlewared_jobs.recorder import take_notes
 from middlewared_jobs.rows import (
@@ -139,10 +140,15 @@ class Recorded(Found):
     def enter(self, job: Job) -> None:
         """Take down a new job, and that it runs, if it may."""
         write = Write(self.begun, job)
-        self.move(write, "added", job.created)
+        record: Any = job.item
+        record.time_modified = record.time_created
+        item = item_of(record)
+        self._keep(write, "added", job.created, encode(item), change_of(record))
         if self.may_run(job):
             self._runs(job, job.created)
-            self.move(write, "changed", job.created)
+            # An item differs by no more between the two.
+            item.state, item.time_started = RUNNING, record.time_started
+            self._keep(write, "changed", job.created, encode(item), change_of(record))
         self.write_new(write)
 
     def _runs(self, job: Job, at: int) -> None:
@@ -281,22 +287,26 @@ class Recorded(Found):
         self, write: Write, msg: str, at: int, change: Change | None = None
     ) -> None:
         """Take down what a job is like, to be kept and to be told; all of it."""
+        record: Any = write.job.item
+        record.time_modified = Date(at)
+        kept = None if record.state in FINAL else change_of(record)
+        self._keep(write, msg, at, encode_item(record), kept)
+
+    def _keep(
+        self, write: Write, msg: str, at: int, fields: bytes, kept: bytes | None
+    ) -> None:
         self.last_seq += 1
         job = write.job
-        record: Any = job.item
-        record.time_modified = Date(at)
-        kept = text = None
-        if record.state not in FINAL:
-            kept = change_of(record)
-            text = kept.decode()
-        size = size_of(record, kept)
+        text = None if kept is None else kept.decode()
+        size = size_of(self.record(job), kept)
         write.moves.append((self.last_seq, at, job.id, msg, text, size))
-        write.told.append(self.event(job, msg))
+        write.told.append(self._event(job, msg, fields))
 
     def event(self, job: Job, msg: str) -> Any:
         """Make what is published of a job as it is now."""
-        record: Any = job.item
-        fields = encode_item(record)
+        return self._event(job, msg, encode_item(self.record(job)))
+
+    def _event(self, job: Job, msg: str, fields: bytes) -> Any:
         event = Event(ITEMS, msg, job.id, fields, job.audience, KEEP)  # type: ignore[arg-type]  # one of three
         event.seq, event._frame = self.last_seq, frame_of(msg, job.id, fields)
         return event
