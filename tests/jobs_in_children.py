@@ -344,6 +344,8 @@ def hold(job: Job, path: str, how: str = "sleep", name: str = "x") -> str:
     except JobAborted:
         if how == "clean":
             _note(path, "cleaned")
+        elif how == "deaf":
+            time.sleep(SECONDS)  # it came before the body was deaf
         raise
     return "not ended"
 
