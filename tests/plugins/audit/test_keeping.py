@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from middlewared import Origin
@@ -147,6 +148,23 @@ async def test_entries_go_to_the_server_log_when_told(
         "login_id": "system",
         "method": "a.b",
     }
+
+
+async def test_entries_with_and_without_keep_their_order(
+    database: Database, clock: ManualClock
+) -> None:
+    """Those of a group that have what few have do not overtake the others."""
+    kept = keeper(database, clock)
+    keyed = msgspec.structs.replace(SYSTEM, api_key=7)
+    for who in (SYSTEM, keyed, SYSTEM):
+        kept.keep(Entry(time=1, event="CALL", outcome="OK", who=who, method="a.b"))
+    kept.keep(msgspec.structs.replace(ENTRY, detail="last"))
+    kept.flush()
+    kept.keep(ENTRY)
+    kept.flush()
+    rows = [(None, None), (7, None), (None, None), (None, "last"), (None, None)]
+    assert await read(database, "api_key, detail") == rows
+    assert await read(database, "id") == [(n,) for n in range(1, 6)]
 
 
 async def test_ids_have_no_gaps(database: Database, clock: ManualClock) -> None:

@@ -32,6 +32,18 @@ def test_change_says_what_differs() -> None:
     }
 
 
+@given(records(3))
+def test_change_names_what_a_new_job_has_not(record: JobRecord) -> None:
+    """All that differs, in the order of the record, with details and without."""
+    fresh = RECORD.plain(make_record(1))
+    names = [n for n in RECORD.fields if n not in FIXED and n != "transient"]
+    now = RECORD.plain(record)
+    found = msgspec.json.decode(change_of(record))
+    assert found == {name: now[name] for name in found}
+    assert list(found) == [name for name in names if name in found]
+    assert found.keys() >= {name for name in names if now[name] != fresh[name]}
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_what_never_changes_is_a_field(name: str) -> None:
     """Of the record, so that the store has a column for it."""

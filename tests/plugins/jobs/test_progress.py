@@ -94,6 +94,38 @@ def hasty_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty_threads")
+def test_first_notes_share_a_notebook() -> None:
+    """Threads that note something at the same time, before there is a notebook."""
+
+    def open_notebook() -> Notebook:
+        opened.append(
+            Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
+        )
+        return opened[-1]
+
+    for _ in range(50):
+        opened: list[Notebook] = []
+        job = Job(make_record(1), Context(Services()), open_notebook)
+        assert job._take_notes() is None
+        barrier = threading.Barrier(4)
+
+        def work(job: Job = job, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            job.count("seen")
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        latest = job._take_notes()
+        assert len(opened) == 1
+        assert latest is not None
+        assert latest.notes is not None
+        assert latest.notes.counts == {"seen": 4}
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_threads_do_not_undo_each_other() -> None:
     """Eight threads that set different parts lose nothing of each other."""
     notebook = Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)

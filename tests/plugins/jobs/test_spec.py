@@ -10,7 +10,7 @@ import pytest
 
 from middlewared import Plugin, PluginError, Secret
 from middlewared_jobs import Job, JobFunction, job
-from middlewared_jobs.spec import Kind
+from middlewared_jobs.spec import Kind, as_helper
 
 HERE = Path(__file__)
 
@@ -98,6 +98,14 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (spec.lock, spec.lock_queue_size, spec.description) == (None, None, None)
     assert (spec.logs, spec.abortable, spec.transient) == (False, False, False)
     assert spec.read_roles == frozenset()
+
+
+def test_spec_says_what_records_are_given() -> None:
+    """What differs from what a record has anyway, also of a spec made of another."""
+    assert job()(scrub).spec.chosen == ()
+    asked = job(abortable=True, retries=2, timeout=1.5)(scrub)
+    assert dict(asked.spec.chosen) == {"abortable": True, "retries": 2, "timeout": 1.5}
+    assert as_helper(asked).spec.chosen == asked.spec.chosen
 
 
 def test_kind_of_function_chooses_the_executor() -> None:
