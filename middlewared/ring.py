@@ -45,8 +45,8 @@ class Ring(Generic[N]):
     ) -> None:
         self.head = self.start = head
         #: Their numbers follow each other, from `start` on.
-        self._events: deque[N] = deque()
-        self._sizes: deque[int] = deque()
+        self._events: deque[N] = deque(maxlen=max_events)
+        self._sizes: deque[int] = deque(maxlen=max_events)
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._size = 0
@@ -69,14 +69,17 @@ class Ring(Generic[N]):
                 self.skip(self.head)
                 return
             self.skip(seq - 1)
-        events = self._events
+        events, sizes = self._events, self._sizes
+        if len(events) == self._max_events:  # then the oldest falls out
+            self.start += 1
+            self._size -= sizes[0]
         events.append(event)
-        self._sizes.append(size)
+        sizes.append(size)
         self.head = seq
         self._size += size
-        while len(events) > self._max_events or self._size > self._max_bytes:
+        while self._size > self._max_bytes:
             events.popleft()
-            self._size -= self._sizes.popleft()
+            self._size -= sizes.popleft()
             self.start += 1
 
     def skip(self, seq: int) -> None:

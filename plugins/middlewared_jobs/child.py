@@ -430,6 +430,8 @@ class Child:
         notebook = Notebook(record, setup.limits, SystemClock().time_ms, self._noted)
         catalog = spec_of(method).messages
         job = Job(record, context, lambda: notebook, catalog)
+        # Opened now: in a fork of the body the lock for it might be held for ever.
+        assert job._notebook is notebook  # noqa: S101 - it gives what it was given
         if self._paused:
             job._gate.close()
         if order.logs_path is not None:
