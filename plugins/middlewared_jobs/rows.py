@@ -142,9 +142,8 @@ _UPSERT_USUAL = Insert("jobs", _USUAL, _UPDATE)
 REWRITE = _update(VARYING)
 
 
-#: Texts of what most jobs have, to be known by identity.
-_AT_FIRST, _AT_LAST = _encode(AT_FIRST).decode(), _encode(AT_LAST).decode()
-_COMPLETED = _encode(COMPLETED).decode()
+#: Texts of what most jobs have, by identity.
+_TEXTS = {id(v): _encode(v).decode() for v in (AT_FIRST, AT_LAST, COMPLETED)}
 _values = msgspec.structs.astuple
 
 
@@ -201,17 +200,9 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
         None if modified is None else modified.ms,
         record.state._value_,
         record.phase._value_,
-        _AT_FIRST
-        if progress is AT_FIRST
-        else _AT_LAST
-        if progress is AT_LAST
-        else json_text(progress),
+        _TEXTS.get(id(progress)) or json_text(progress),
         "null" if result is NULL else str(result, "utf-8"),
-        "null"
-        if exit_ is None
-        else _COMPLETED
-        if exit_ is COMPLETED
-        else json_text(exit_),
+        "null" if exit_ is None else _TEXTS.get(id(exit_)) or json_text(exit_),
         None if record.state in FINAL else params,
         json_text(record.message_ids),
         "null" if failure is None else json_text(failure),
