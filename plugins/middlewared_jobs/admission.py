@@ -11,7 +11,7 @@ from middlewared.clock import Clock
 from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.announcer import Announcer
 from middlewared_jobs.attempts import Attempts
-from middlewared_jobs.declared import description_of, lock_of, spec_of
+from middlewared_jobs.declared import lock_of, spec_of
 from middlewared_jobs.ids import JobIds
 from middlewared_jobs.insiders import Insiders
 from middlewared_jobs.joining import find_to_join
@@ -33,7 +33,7 @@ from middlewared_jobs.spec import JobSpec
 from middlewared_jobs.states import State
 from middlewared_jobs.store import JobStore
 from middlewared_jobs.submission import NotAccepted, Submission
-from middlewared_jobs.tracking import Tracker, carried_steps, declared_steps
+from middlewared_jobs.tracking import Tracker, apply_spec, carried_steps
 from middlewared_jobs.uids import Uids
 
 __all__ = ["Admission"]
@@ -176,16 +176,7 @@ class Admission:
             record.parent = wish.parent
         if wish.schedule is not None:
             record.schedule = wish.schedule
-        if spec.description is not None:
-            record.description = description_of(spec, wish.values)
-        for name, value in spec.chosen:
-            setattr(record, name, value)
-        if spec.scopes:
-            record.scopes = list(spec.scopes)
-        if spec.counts:
-            record.counts = dict.fromkeys(spec.counts, 0)
-        if spec.steps:
-            record.steps = declared_steps(spec, number)
+        apply_spec(record, spec, wish.values)
         return record
 
     def _snapshot(self, who: Credentials | None) -> CoreGetJobsItemCredentials | None:

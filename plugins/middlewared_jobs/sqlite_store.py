@@ -62,7 +62,6 @@ MAX_ID = 2**63 - 1
 
 _row = msgspec.structs.astuple
 _SELECT = f"SELECT {', '.join(STORED)} FROM jobs"  # noqa: S608 - our own names
-#: What a start changes in the row of a job, what an end does, and what most others do.
 _ERROR_FIELDS = ItemError.__struct_fields__
 _INSERT_ERROR = Insert(
     "job_item_errors", ("job", *_ERROR_FIELDS), verb="INSERT OR REPLACE"

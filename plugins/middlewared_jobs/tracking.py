@@ -2,7 +2,7 @@
 
 import errno
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from middlewared.clock import Clock
 from middlewared.plugin import Method
 from middlewared_jobs.adopted import Save, adopt, release
 from middlewared_jobs.current_job import Job, JobContext
-from middlewared_jobs.declared import limits_of, spec_of
+from middlewared_jobs.declared import description_of, limits_of, spec_of
 from middlewared_jobs.notebook import Notebook, step_id
 from middlewared_jobs.notes import StepRecord
 from middlewared_jobs.record import JobRecord
@@ -22,7 +22,7 @@ from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.spec import JobSpec
 from middlewared_jobs.states import State
 
-__all__ = ["Tracker", "carried_steps", "declared_steps"]
+__all__ = ["Tracker", "apply_spec", "carried_steps", "declared_steps"]
 
 
 class Tracker:
@@ -145,6 +145,26 @@ class _RunDesk(msgspec.Struct, eq=False):
         if run is None:
             raise CallError("The job has ended", errno.EINVAL)
         return run
+
+
+def apply_spec(record: JobRecord, spec: JobSpec, values: Sequence[Any]) -> None:
+    """Put into a new record what its method says of each of its jobs.
+
+    Args:
+        record: as it was made.
+        spec: of its method.
+        values: bound params, for the description.
+    """
+    if spec.description is not None:
+        record.description = description_of(spec, values)
+    for name, value in spec.chosen:
+        setattr(record, name, value)
+    if spec.scopes:
+        record.scopes = list(spec.scopes)
+    if spec.counts:
+        record.counts = dict.fromkeys(spec.counts, 0)
+    if spec.steps:
+        record.steps = declared_steps(spec, record.id)
 
 
 def declared_steps(spec: JobSpec, job: int) -> list[StepRecord]:

@@ -16,7 +16,6 @@ from middlewared import Date, Event
 from middlewared.inserts import Insert
 from middlewared_jobs.announcement import size_of
 from middlewared_jobs.change import FIXED, change_of
-from middlewared_jobs.declared import description_of
 from middlewared_jobs.exits import COMPLETED, close_steps
 from middlewared_jobs.notes import Exit
 from middlewared_jobs.outcome import EncodedResult, record_aborted, record_success
@@ -39,7 +38,7 @@ from middlewared_jobs.rows import (
     varying_values,
 )
 from middlewared_jobs.states import FINAL, check_move
-from middlewared_jobs.tracking import declared_steps
+from middlewared_jobs.tracking import apply_spec
 
 __all__ = ["Recorded"]
 
@@ -117,17 +116,7 @@ class Recorded(Found):
     def accept(self, job: Job) -> None:
         """Write a job down, with what its method says of it."""
         record: Any = job.item
-        spec = job.spec
-        if spec.description is not None:
-            record.description = description_of(spec, job.values)
-        for name, value in spec.chosen:
-            setattr(record, name, value)
-        if spec.scopes:
-            record.scopes = list(spec.scopes)
-        if spec.counts:
-            record.counts = dict.fromkeys(spec.counts, 0)
-        if spec.steps:
-            record.steps = declared_steps(spec, job.id)
+        apply_spec(record, job.spec, job.values)
         super().accept(job)
 
     def record(self, job: Job) -> JobRecord:
