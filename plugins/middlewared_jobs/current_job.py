@@ -152,9 +152,8 @@ class Job:
             extra: anything more that can be encoded, at most 64 KiB.
             indeterminate: the job cannot say how far it is; percent becomes null.
         """
-        self._notebook.set_progress(
-            percent, description, extra, indeterminate=indeterminate
-        )
+        notebook = self._opened or self._notebook  # a body may call this all the time
+        notebook.set_progress(percent, description, extra, indeterminate=indeterminate)
 
     def set_description(self, description: str | None) -> None:
         """Change what the job is, for people."""
