@@ -19,7 +19,7 @@ import msgspec
 from middlewared.errors import StoreError
 from middlewared.figures import Histogram
 from middlewared.freepages import SLICE, FreePages, allow_shrinking
-from middlewared.inserts import Insert
+from middlewared.inserts import Bulk
 
 __all__ = ["Database", "Done", "Rows", "Statement", "Write", "renew_epoch"]
 
@@ -278,6 +278,24 @@ class Database:
             raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
         return found
 
+    async def read_together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run several SELECTs that see the database at one moment.
+
+        Args:
+            work: called with the read connection in its thread; others wait for it.
+
+        Raises:
+            StoreError: the database cannot be read.
+            Exception: what *work* raises.
+        """
+        reader = self._reader
+        try:
+            trip = reader._execute(_work, reader._conn, work)  # type: ignore[no-untyped-call]  # aiosqlite's own way
+            found: T = await trip
+        except sqlite3.Error as exc:
+            raise StoreError(f"database {str(self.path)!r}: {exc}") from exc
+        return found
+
     async def wait_committed(self) -> None:
         """Wait until everything queued so far is committed or refused."""
         await self._idle.wait()
@@ -409,6 +427,15 @@ def _fetch(
     return make(connection.execute(sql, parameters).fetchall())
 
 
+def _work(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Read several times in one transaction; in the reader's thread."""
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def _transact(
     connection: sqlite3.Connection, runs: list[tuple[str, list[Sequence[Any]]]]
 ) -> None:
@@ -416,7 +443,7 @@ def _transact(
     connection.execute("BEGIN IMMEDIATE")
     try:
         for sql, rows in runs:
-            if isinstance(sql, Insert):
+            if isinstance(sql, Bulk):
                 sql.run(connection, rows)
             else:
                 connection.executemany(sql, rows)

@@ -6,13 +6,29 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Self
 
-__all__ = ["Insert"]
+__all__ = ["Bulk", "Insert"]
 
 #: How many rows go into SQLite in one call; of more, as many as fit, again and again.
 WIDTHS = (64, 16, 4)
 
 
-class Insert(str):  # noqa: SLOT000 - there are few
+class Bulk(str):
+    """SQL that knows a quicker way for many rows than one after the other."""
+
+    __slots__ = ()
+
+    def run(
+        self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Write rows, in order; each finds those before it.
+
+        Raises:
+            sqlite3.Error: one of them breaks a rule; those before may be written.
+        """
+        connection.executemany(self, rows)
+
+
+class Insert(Bulk):
     """The SQL that inserts one row, with a parameter for each column.
 
     sqlite3 lets go of the interpreter for each row and waits for it again, up to 5 ms

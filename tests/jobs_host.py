@@ -25,7 +25,7 @@ from middlewared_jobs.journal import Journal
 from middlewared_jobs.recovery import recover
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import check_move
-from middlewared_jobs.store import JobStore, Move, Saved
+from middlewared_jobs.store import Departure, JobStore, Move, Saved
 
 __all__ = ["Fuse", "Host"]
 
@@ -96,11 +96,14 @@ class Fuse:
             self._store.flush(partial(self._answer, saved))
 
     def delete(
-        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+        self,
+        numbers: Sequence[int],
+        saved: Saved | None,
+        departures: Sequence[Departure] = (),
     ) -> None:
         """Remove ended jobs."""
         if self._passes():
-            self._store.delete(numbers, partial(self._answer, saved), moves)
+            self._store.delete(numbers, partial(self._answer, saved), departures)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -8,7 +8,6 @@ from middlewared import Event
 from middlewared.events import Message
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
-from middlewared_jobs.store import Departure, Move
 from middlewared_jobs.views import View
 
 if TYPE_CHECKING:
@@ -41,19 +40,6 @@ class Announcement(msgspec.Struct, eq=False):
     removal: Removal | None = None
     run: "Run | None" = None
     seq: int | None = None
-
-    def numbered(self, seq: int, at: int) -> Move:
-        """Give it its number, and what is kept of it."""
-        self.seq = seq
-        for event in self.events:
-            event.seq = seq
-        change, gone = self.change, self.removal
-        text = None if change is None else change.decode()
-        if gone is None:
-            return Move(seq, at, self.job, self.msg, text, self.size)
-        return Departure(
-            seq, at, self.job, self.msg, text, self.size, gone.owner, gone.method
-        )
 
 
 def size_of(record: JobRecord, change: bytes | None) -> int:

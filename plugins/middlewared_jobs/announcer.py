@@ -167,8 +167,9 @@ class Announcer:
             if saved is not None:
                 saved(exc)
 
-        moves = self._journal.number(told, self._clock.time_ms())
-        self._store.delete([removal.id for removal in gone], removed, moves)
+        gone_at = self._clock.time_ms()
+        departures = self._journal.number_removed(told, gone_at)
+        self._store.delete([removal.id for removal in gone], removed, departures)
 
     def _forget_events(self) -> None:
         """Drop what is in memory of events: some of their jobs are gone."""

@@ -14,7 +14,7 @@ from middlewared_jobs.access import read_roles
 from middlewared_jobs.announcement import Announcement
 from middlewared_jobs.record import JobRecord
 from middlewared_jobs.settings import JobSettings
-from middlewared_jobs.store import JobStore, KeptMove, Move
+from middlewared_jobs.store import NO_CHANGE, Departure, JobStore, KeptMove, Move
 from middlewared_jobs.views import View
 
 __all__ = ["Journal"]
@@ -71,13 +71,35 @@ class Journal:
             at: when they happened, milliseconds since 1970-01-01 UTC.
         """
         moves, head = [], self.head
-        for announcement in announcements:
+        for told in announcements:
             head += 1
-            moves.append(announcement.numbered(head, at))
+            told.seq = head
+            for event in told.events:
+                event.seq = head
+            change = told.change or NO_CHANGE
+            moves.append((head, at, told.job, told.msg, told.size, change))
         self.head = head
         if head - self.oldest > self._most:
             self._full.set()
         return moves
+
+    def number_removed(
+        self, announcements: Iterable[Announcement], at: int
+    ) -> Sequence[Departure]:
+        """Give announcements of removed jobs their numbers, as `number` does.
+
+        Args:
+            announcements: the removals, each with the job's owner and method.
+            at: when they happen, milliseconds since 1970-01-01 UTC.
+        """
+        found = []
+        for told in announcements:
+            self.number((told,), at)
+            gone = told.removal
+            assert gone is not None  # noqa: S101 - they are removals
+            assert told.seq is not None  # noqa: S101 - numbered a moment ago
+            found.append(Departure(told.seq, at, gone.id, gone.owner, gone.method))
+        return found
 
     def forget(self) -> None:
         """Forget what is in memory: jobs were removed, and their events with them."""

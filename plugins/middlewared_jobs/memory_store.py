@@ -14,6 +14,7 @@ from middlewared_jobs.record import JobRecord
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.states import State
 from middlewared_jobs.store import (
+    NO_CHANGE,
     Departure,
     KeptMove,
     Move,
@@ -30,8 +31,8 @@ def _copy(record: JobRecord) -> JobRecord:
     return msgspec.json.decode(msgspec.json.encode(record), type=JobRecord)
 
 
-def _record_of(record: JobRecord, change: str | None) -> JobRecord:
-    if change is None:
+def _record_of(record: JobRecord, change: bytes) -> JobRecord:
+    if change == NO_CHANGE:
         return _copy(record)
     return record_at(fixed_of(record), change)
 
@@ -43,6 +44,7 @@ class MemoryStore:
         self._rows: dict[int, Stored] = {}
         self._errors: dict[int, list[ItemError]] = {}
         self._moves: list[Move] = []
+        self._departures: list[Departure] = []
         self._first_id = 1
 
     async def first_id(self) -> int:
@@ -110,7 +112,10 @@ class MemoryStore:
         return self._errors.get(number, [])[offset : offset + limit]
 
     def delete(
-        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+        self,
+        numbers: Sequence[int],
+        saved: Saved | None,
+        departures: Sequence[Departure] = (),
     ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         for number in numbers:
@@ -118,7 +123,10 @@ class MemoryStore:
             if row is not None and row.record.final:
                 del self._rows[number]
                 self._errors.pop(number, None)
-        self._moves += moves
+        self._moves += [
+            (d.seq, d.at, d.job, "removed", 0, NO_CHANGE) for d in departures
+        ]
+        self._departures += departures
         self._answer(saved)
 
     async def count_ended(self, state: State) -> int:
@@ -148,41 +156,39 @@ class MemoryStore:
         """Give the number before the oldest kept event, and that of the newest."""
         if not self._moves:
             return 0, 0
-        return self._moves[0].seq - 1, self._moves[-1].seq
+        return self._moves[0][0] - 1, self._moves[-1][0]
 
     async def moves(self, after: int, upto: int, size: int) -> Sequence[KeptMove]:
         """Give kept events by number, at least one when there is any."""
         found = list[KeptMove]()
         for move in self._moves:
-            if not after < move.seq <= upto:
+            if not after < move[0] <= upto:
                 continue
-            size -= move.size
+            size -= move[4]
             if found and size < 0:
                 break
             found.append(self._kept(move))
         return found
 
     def _kept(self, move: Move) -> KeptMove:
-        row = self._rows.get(move.job)
+        seq, _, job, msg, _, change = move
+        row = self._rows.get(job)
         if row is not None:
             record = row.record
-            load = partial(_record_of, record, move.change)
-            return KeptMove(
-                move.seq, move.job, move.msg, record.owner, record.method, load
-            )
-        gone = [
-            m for m in self._moves if m.job == move.job and isinstance(m, Departure)
-        ]
-        owner, method = (gone[0].owner, gone[0].method) if gone else (None, None)
-        return KeptMove(move.seq, move.job, move.msg, owner, method or "", None)
+            load = partial(_record_of, record, change)
+            return KeptMove(seq, job, msg, record.owner, record.method, load)
+        gone = [d for d in self._departures if d.job == job]
+        owner, method = (gone[0].owner, gone[0].method) if gone else (None, "")
+        return KeptMove(seq, job, msg, owner, method, None)
 
     async def first_move(self, at: int) -> int | None:
         """Give the number of the oldest kept event that is not older than *at*."""
-        return next((move.seq for move in self._moves if move.at >= at), None)
+        return next((move[0] for move in self._moves if move[1] >= at), None)
 
     async def drop_moves(self, upto: int) -> None:
         """Keep the events up to a number no longer."""
-        self._moves = [move for move in self._moves if move.seq > upto]
+        self._moves = [move for move in self._moves if move[0] > upto]
+        self._departures = [d for d in self._departures if d.seq > upto]
 
     async def find(
         self,

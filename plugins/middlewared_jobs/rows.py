@@ -20,7 +20,7 @@ from middlewared_jobs.record import (
     JobRecord,
 )
 from middlewared_jobs.states import FINAL, State
-from middlewared_jobs.store import Saved
+from middlewared_jobs.store import NO_CHANGE, Saved
 
 __all__ = [
     "BOOLEANS",
@@ -269,14 +269,14 @@ def _members(names: Sequence[str], values: Sequence[Any]) -> list[str]:
     return members
 
 
-def record_of_move(change: str | None, columns: Sequence[Any]) -> JobRecord:
+def record_of_move(change: bytes, columns: Sequence[Any]) -> JobRecord:
     """Give a job as it was at an event.
 
     Args:
-        change: what the event changed; None when the row says it.
+        change: what the event changed, `NO_CHANGE` when the row says it.
         columns: the row, as `STORED` has it.
     """
-    if change is None:
+    if change == NO_CHANGE:
         return record_of(columns)
     found = [(c, v) for c, v in zip(STORED, columns, strict=True) if c in FIXED]
     names, values = zip(*found, strict=True)

@@ -13,7 +13,6 @@ from middlewared.filters import (
     QueryOptions,
 )
 from middlewared.inserts import Insert
-from middlewared_jobs.change import FIXED
 from middlewared_jobs.condition import (
     BY_ID,
     ENDED,
@@ -23,7 +22,9 @@ from middlewared_jobs.condition import (
     order_of,
 )
 from middlewared_jobs.itemtext import item_text
+from middlewared_jobs.keptmoves import KEPT_RANGE, first_since, kept_moves
 from middlewared_jobs.notes import ItemError
+from middlewared_jobs.packs import CUT, DELETE_PACKS, PACK
 from middlewared_jobs.page import SqlitePage, shown_fields
 from middlewared_jobs.part import part_of
 from middlewared_jobs.record import JobRecord
@@ -36,7 +37,6 @@ from middlewared_jobs.rows import (
     Rows,
     json_text,
     record_of,
-    record_of_move,
     varying_values,
     whole_row,
 )
@@ -54,13 +54,12 @@ from middlewared_jobs.views import View
 
 __all__ = ["SqliteStore"]
 
-#: Events that are read at a time, and deleted at a time.
-MOVES, DROPPED = 256, 2000
+#: Numbers whose events are deleted at a time.
+DROPPED = 2000
 
 #: The largest integer that SQLite stores.
 MAX_ID = 2**63 - 1
 
-_row = msgspec.structs.astuple
 _SELECT = f"SELECT {', '.join(STORED)} FROM jobs"  # noqa: S608 - our own names
 _ERROR_FIELDS = ItemError.__struct_fields__
 _INSERT_ERROR = Insert(
@@ -82,30 +81,9 @@ _SELECT_OLDEST = (
     f"WHERE state = ? AND {ENDED} AND time_finished < ? "
     "ORDER BY time_finished, id LIMIT ?"
 )
-_INSERT_MOVE = Insert("job_events", Move.__struct_fields__)
-_INSERT_DEPARTURE = Insert("job_events", Departure.__struct_fields__)
-_SELECT_SIZES = (
-    "SELECT seq, size FROM job_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-)
-#: What changes is read for the events only that have no change of their own.
-_SELECT_MOVES = (
-    "SELECT e.seq, e.job, e.msg, ifnull(j.owner, r.owner), ifnull(j.method, r.method), "  # noqa: S608 - our own names
-    "j.id IS NULL, e.change, "
-    + ", ".join(
-        f"j.{c}" if c in FIXED else f"iif(e.change IS NULL, j.{c}, NULL)"
-        for c in STORED
-    )
-    + " FROM job_events e LEFT JOIN jobs j ON j.id = e.job "
-    + "LEFT JOIN job_events r ON r.job = e.job AND r.msg = 'removed' "
-    + "WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq"
-)
-
-
-def _kept(row: Sequence[Any]) -> KeptMove:
-    """Turn a row of `_SELECT_MOVES` into an event, decoded when it is needed."""
-    seq, job, msg, owner, method, gone, change, *columns = row
-    record = None if gone else partial(record_of_move, change, columns)
-    return KeptMove(seq, job, msg, owner, method or "", record)
+_DEPARTURE = (*Departure.__struct_fields__, "msg", "size")
+_INSERT_DEPARTURE = Insert("job_events", _DEPARTURE)
+_DELETE_SINGLE = "DELETE FROM job_events WHERE seq <= ?"
 
 
 def _item_error(row: Sequence[Any]) -> ItemError:
@@ -177,7 +155,7 @@ class SqliteStore:
             when = None if error.time is None else error.time.ms
             item = (record.id, *msgspec.structs.astuple(error)[:-1], when)
             statements.append((_INSERT_ERROR, item))
-        appends = ((_INSERT_MOVE, list(map(_row, moves))),) if moves else ()
+        appends = ((PACK, moves),) if moves else ()
         self._database.write(statements, done, appends)
 
     def reserve_ids(self, first: int, saved: Saved | None) -> None:
@@ -212,16 +190,16 @@ class SqliteStore:
         return [_item_error(row) for row in rows]
 
     def delete(
-        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+        self,
+        numbers: Sequence[int],
+        saved: Saved | None,
+        departures: Sequence[Departure] = (),
     ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored."""
         chosen = (json_text(numbers),)
         statements = [(_DELETE_ERRORS, chosen), (_DELETE, chosen)]
-        appends = [
-            (_INSERT_DEPARTURE if isinstance(m, Departure) else _INSERT_MOVE, [_row(m)])
-            for m in moves
-        ]
-        self._database.write(statements, saved, appends)
+        rows = [(*msgspec.structs.astuple(gone), "removed", 0) for gone in departures]
+        self._database.write(statements, saved, ((_INSERT_DEPARTURE, rows),))
 
     async def count_ended(self, state: State) -> int:
         """Count the jobs that ended in a state."""
@@ -245,31 +223,18 @@ class SqliteStore:
 
     async def kept_range(self) -> tuple[int, int]:
         """Give the number before the oldest kept event, and that of the newest."""
-        # Two questions, since one is answered by a look at all of them.
-        first, last = (
-            "SELECT min(seq) FROM job_events",
-            "SELECT max(seq) FROM job_events",
-        )
-        rows = await self._database.read(f"SELECT ({first}), ({last})")
-        oldest, newest = rows[0]
-        return (0, 0) if oldest is None else (oldest - 1, newest)
+        (found,) = await self._database.read(KEPT_RANGE)
+        ends = [number for number in found if number is not None]
+        return (min(ends) - 1, max(ends)) if ends else (0, 0)
 
     async def moves(self, after: int, upto: int, size: int) -> Sequence[KeptMove]:
         """Give kept events by number, at least one when there is any."""
-        sizes = await self._database.read(_SELECT_SIZES, (after, upto, MOVES))
-        last, left = after, size
-        for seq, bytes_ in sizes:
-            if last != after and bytes_ > left:
-                break
-            last, left = seq, left - bytes_
-        rows = await self._database.read(_SELECT_MOVES, (after, last))
-        return [_kept(row) for row in rows]
+        read = partial(kept_moves, after=after, upto=upto, size=size)
+        return await self._database.read_together(read)
 
     async def first_move(self, at: int) -> int | None:
         """Give the number of the oldest kept event that is not older than *at*."""
-        sql = "SELECT seq FROM job_events WHERE at >= ? ORDER BY seq LIMIT 1"
-        rows = await self._database.read(sql, (at,))
-        return rows[0][0] if rows else None
+        return await self._database.read_together(partial(first_since, at=at))
 
     async def drop_moves(self, upto: int) -> None:
         """Keep the events up to a number no longer."""
@@ -277,8 +242,11 @@ class SqliteStore:
         while oldest < upto:
             # A part at a time: moves of jobs wait behind it.
             oldest = min(oldest + DROPPED, upto)
-            delete = "DELETE FROM job_events WHERE seq <= ?"
-            await self._database.execute((delete, (oldest,)))
+            number = (oldest,)
+            await self._database.execute(
+                (_DELETE_SINGLE, number), (DELETE_PACKS, number)
+            )
+        await self._database.execute((CUT, (upto,)))
 
     async def find(
         self,

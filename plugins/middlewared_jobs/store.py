@@ -1,7 +1,7 @@
 """What the job manager asks of a store; every implementation keeps one contract."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,7 @@ from middlewared_jobs.states import State
 from middlewared_jobs.views import View
 
 __all__ = [
+    "NO_CHANGE",
     "Departure",
     "JobStore",
     "KeptMove",
@@ -58,34 +59,30 @@ class Stored(msgspec.Struct, frozen=True):
     params: bytes | None
 
 
-class Move(msgspec.Struct, frozen=True):
-    """One event of a job, to be kept for clients that are away.
+#: One event of a job, to be kept for clients that are away, plain since each job has
+#: three: its number (numbers rise), when it was in milliseconds since 1970-01-01 UTC,
+#: the job, what happened, about how many bytes it has on the wire, and what `change_of`
+#: says or `NO_CHANGE`.
+Move: TypeAlias = tuple[int, int, int, Message, int, bytes]
+
+#: The row of the job says it, as it does of an end.
+NO_CHANGE = b"null"
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """The last event of a job that is removed from history.
 
     Attributes:
-        seq: its number; numbers rise.
+        seq: its number, among those of moves.
         at: when, milliseconds since 1970-01-01 UTC.
         job: the job.
-        msg: what happened.
-        change: from `change_of`; None when the row of the job says it, as the end does.
-        size: about how many bytes it has on the wire.
+        owner: whose job it was.
+        method: of the job.
     """
 
     seq: int
     at: int
     job: int
-    msg: Message
-    change: str | None
-    size: int
-
-
-class Departure(Move, frozen=True):
-    """The last event of a job that is removed from history.
-
-    Attributes:
-        owner: whose job it was.
-        method: of the job.
-    """
-
     owner: int | None
     method: str
 
@@ -204,14 +201,17 @@ class JobStore(Protocol):
         ...
 
     def delete(
-        self, numbers: Sequence[int], saved: Saved | None, moves: Sequence[Move] = ()
+        self,
+        numbers: Sequence[int],
+        saved: Saved | None,
+        departures: Sequence[Departure] = (),
     ) -> None:
         """Remove ended jobs and all that belongs to them; unknown ids are ignored.
 
         Args:
             numbers: the jobs.
             saved: called once it is committed or refused.
-            moves: events to keep, in the same transaction.
+            departures: events to keep, in the same transaction.
         """
         ...
 

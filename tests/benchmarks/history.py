@@ -17,6 +17,7 @@ from server_process import ServerProcess
 
 import middlewared
 import middlewared_jobs
+from middlewared_jobs.packs import PACK, unpacked
 
 __all__ = ["DATABASE", "SAMPLE", "data_with"]
 
@@ -88,7 +89,7 @@ def _multiply(path: Path, jobs: int) -> None:
     """Copy the sample's rows until there are so many."""
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA synchronous = OFF")
-        have, events = _count(database, "jobs"), _count(database, "job_events")
+        have = _count(database, "jobs")
         copies = max(0, jobs // have - 1)
         step = DAYS * 86_400_000 // (copies + 1)
         names = [row[1] for row in database.execute("PRAGMA table_info(jobs)")]
@@ -100,13 +101,14 @@ def _multiply(path: Path, jobs: int) -> None:
         for name in filter(_is_time, names):
             back = DAYS * 86_400_000
             database.execute(f"UPDATE jobs SET {name} = {name} - {back}")  # noqa: S608 - the same
+        found = database.execute("SELECT events FROM job_event_packs ORDER BY last")
+        moves = [move for (events,) in found for move in unpacked(events)]
+        events = moves[-1][0]
         kept = min(copies, KEPT_EVENTS // events)
-        copied = (
-            "INSERT INTO job_events SELECT seq + ?, at, job + ?, msg, change, size, "
-            "owner, method FROM job_events WHERE seq <= ?"
-        )
         for copy in range(copies - kept + 1, copies + 1):
-            database.execute(copied, (copy * events, copy * have, events))
+            on, up = copy * events, copy * have
+            more = [(seq + on, at, job + up, *m) for seq, at, job, *m in moves]
+            PACK.run(database, more)
         database.execute("UPDATE job_ids SET next = ?", ((copies + 2) * have,))
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

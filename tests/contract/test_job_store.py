@@ -29,7 +29,14 @@ from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import Abort
 from middlewared_jobs.removal import Removal
 from middlewared_jobs.sqlite_store import SqliteStore
-from middlewared_jobs.store import Departure, JobStore, KeptMove, Move, Viewer
+from middlewared_jobs.store import (
+    NO_CHANGE,
+    Departure,
+    JobStore,
+    KeptMove,
+    Move,
+    Viewer,
+)
 from middlewared_jobs.views import ITEM, RECORD, View
 
 STORES = ["memory", "sqlite"]
@@ -140,8 +147,9 @@ async def test_end_follows_a_change_that_was_refused(tmp_path: Path) -> None:
     async with opened("sqlite", tmp_path) as store:
         store.save(record, b"[]", None, moves=[moved(1, record)])
         await flushed(store)
-        record.description = "later"
-        store.save(record, b"[]", outcomes.append, moves=[moved(1, record)])
+        record.description, record.priority = "later", 2**63  # no integer of SQLite
+        store.save(record, b"[]", outcomes.append, moves=[moved(2, record)])
+        record.priority = 0
         record.state, record.time_finished = State.SUCCESS, Date(EPOCH)
         store.save(record, None, outcomes.append)
         await flushed(store)
@@ -155,9 +163,10 @@ async def test_refused_job_leaves_nothing_behind(tmp_path: Path) -> None:
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         store.save(record, b"[]", None, moves=[moved(1, record)])
-        other = make_record(4)
-        store.save(other, b"[]", outcomes.append, moves=[moved(1, other)])
+        other = make_record(4, priority=2**63)  # no integer of SQLite
+        store.save(other, b"[]", outcomes.append, moves=[moved(2, other)])
         await flushed(store)
+        assert [move.seq for move in await kept(store)] == [1]
         assert outcomes[0] is not None
         assert list(store._rows) == [3]
         record.state, record.time_finished = State.SUCCESS, Date(EPOCH)
@@ -324,11 +333,16 @@ async def test_flush_is_told_when_nothing_waits(tmp_path: Path, kind: str) -> No
 # Events that are kept.
 
 
-def moved(seq: int, record: JobRecord, msg: Message = "changed", **more: Any) -> Move:
-    """Make an event that shows a job as it is now, or tells of one that is gone."""
-    change = None if record.final or msg == "removed" else change_of(record).decode()
-    kind = Departure if msg == "removed" else Move
-    return kind(seq, more.pop("at", EPOCH), record.id, msg, change, 100, **more)
+def moved(
+    seq: int,
+    record: JobRecord,
+    msg: Message = "changed",
+    at: int = EPOCH,
+    size: int = 100,
+) -> Move:
+    """Make an event that shows a job as it is now."""
+    change = NO_CHANGE if record.final else change_of(record)
+    return seq, at, record.id, msg, size, change
 
 
 async def kept(store: JobStore, after: int = 0, upto: int = 10**6) -> list[KeptMove]:
@@ -401,8 +415,7 @@ async def test_events_of_a_removed_job_say_whose_it_was(
         other = make_record(2)
         store.save(ended, None, None, (), [moved(1, ended)])
         store.save(other, None, None, (), [moved(2, other, "added")])
-        gone = moved(3, ended, "removed", owner=5, method="t.hold")
-        store.delete([1], None, [gone])
+        store.delete([1], None, [Departure(3, EPOCH, 1, 5, "t.hold")])
         await flushed(store)
         one, two, three = await kept(store)
         assert two.record is not None
@@ -422,6 +435,122 @@ async def test_events_are_written_with_their_job(tmp_path: Path, kind: str) -> N
         with anyio.fail_after(10):
             await done.wait()
         assert [m.seq for m in await kept(store)] == [1, 2]
+
+
+#: What happens to jobs 1 to 5: some get events, which are written together or one by
+#: one, or refused; some are removed; old events are dropped.
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.just("moves"), st.integers(1, 5), st.integers(1, 4)),
+        st.tuples(st.just("moves"), st.integers(1, 5), st.integers(1, 4)),
+        st.tuples(st.just("refused"), st.integers(1, 5), st.integers(1, 2)),
+        st.tuples(st.just("end"), st.integers(1, 5), st.just(0)),
+        st.tuples(st.just("removed"), st.integers(1, 5), st.just(0)),
+        st.tuples(st.just("committed"), st.just(0), st.just(0)),
+        st.tuples(st.just("drop"), st.integers(0, 9), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+class Keeping:
+    """The same events in both stores."""
+
+    def __init__(self, memory: JobStore, sqlite: JobStore) -> None:
+        self.stores = memory, sqlite
+        self.head = 0
+        self.records: dict[int, JobRecord] = {}
+        self._attempts = itertools.count(1)
+
+    async def do(self, what: str, number: int, count: int) -> None:
+        """Do one thing to both, or what only the one with a disk knows."""
+        _, sqlite = self.stores
+        if what == "committed":
+            await flushed(sqlite)
+        elif what == "drop":
+            await flushed(sqlite)
+            for store in self.stores:
+                await store.drop_moves(self.head - number)
+        elif what == "removed":
+            if number in self.records and self.records[number].final:
+                del self.records[number]
+                self.head += 1
+                gone = Departure(self.head, EPOCH - self.head, number, number, "t.a")
+                for store in self.stores:
+                    store.delete([number], None, [gone])
+        else:
+            self.save(what, number, count)
+
+    def save(self, what: str, number: int, count: int) -> None:
+        """Save a job with events."""
+        attempt = next(self._attempts)
+        record = make_record(number, attempt=attempt, owner=number, method="t.a")
+        if what == "end":
+            record.state, record.time_finished = State.SUCCESS, Date(EPOCH)
+        moves = []
+        for _ in range(max(count, 1)):
+            self.head += 1
+            at, size = EPOCH + self.head // 3 * 5 % 7, 90 + self.head % 5
+            record.description = f"event {self.head}"
+            moves.append(moved(self.head, record, at=at, size=size))
+        if what == "refused":
+            record.id += (
+                10  # of a new job whose first row is refused nothing more comes
+            )
+            record.priority = 2**63  # no integer of SQLite
+            self.stores[1].save(record, None, None, (), moves)
+            return
+        self.records[number] = record
+        for store in self.stores:
+            store.save(record, None, None, (), moves)
+
+    async def compare(self, after: int, upto: int, size: int, at: int) -> None:
+        """Ask both the same."""
+        answers = []
+        for store in self.stores:
+            found = await store.moves(after, upto, size)
+            shown = [
+                (m.seq, m.job, m.msg, m.owner, m.method, self._shown(m)) for m in found
+            ]
+            since = await store.first_move(EPOCH + at)
+            answers.append((shown, since, await store.kept_range()))
+        assert answers[0] == answers[1]
+
+    def _shown(self, move: KeptMove) -> Any:
+        return None if move.record is None else RECORD.plain(move.record())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=happenings,
+    asked=st.lists(
+        st.tuples(
+            st.integers(0, 60),
+            st.integers(0, 60),
+            st.sampled_from([1, 100, 250, 1000, 10**6]),
+            st.integers(-60, 8),
+        ),
+        min_size=3,
+        max_size=10,
+    ),
+)
+async def test_kept_events_are_those_of_a_list(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any, asked: Any
+) -> None:
+    """However they were written together; also after a start."""
+    folder = tmp_path_factory.getbasetemp() / f"store-{next(names)}"
+    folder.mkdir()
+    memory = MemoryStore()
+    async with opened("sqlite", folder) as store:
+        keeping = Keeping(memory, store)
+        for step in steps:
+            await keeping.do(*step)
+        await flushed(store)
+        for question in asked:
+            await keeping.compare(*question)
+    async with opened("sqlite", folder) as store:
+        keeping.stores = memory, store
+        await keeping.compare(0, 10**6, 10**9, 0)
 
 
 # Unfinished jobs and ids.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from middlewared.database import MAX_GROUP, Database, Statement, renew_epoch
@@ -93,6 +94,31 @@ class TestOpen:
             )
         with pytest.raises(StoreError):
             await database.read_as(len, "SELECT nothing FROM t")
+
+    async def test_reads_together_see_one_moment(self, database: Database) -> None:
+        """What is written between two of them shows in neither."""
+        await database.execute((INSERT, (1,)))
+        begun, written = threading.Event(), threading.Event()
+        counts: list[int] = []
+
+        def count(connection: sqlite3.Connection) -> None:
+            counts.extend(connection.execute("SELECT count(*) FROM t").fetchone())
+            begun.set()
+            assert written.wait(10)
+            counts.extend(connection.execute("SELECT count(*) FROM t").fetchone())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(database.read_together, count)
+            await anyio.to_thread.run_sync(begun.wait, 10)
+            await database.execute((INSERT, (2,)))
+            written.set()
+        assert counts == [1, 1]
+        assert await database.read("SELECT count(*) FROM t") == [(2,)]
+        with pytest.raises(ZeroDivisionError):
+            await database.read_together(lambda _: 1 // 0)
+        with pytest.raises(StoreError):
+            await database.read_together(lambda c: c.execute("SELECT nothing FROM t"))
+        assert await database.read("SELECT count(*) FROM t") == [(2,)]
 
     async def test_epoch_names_the_database(self, path: Path, tmp_path: Path) -> None:
         """It stays over starts, and no other database has it."""

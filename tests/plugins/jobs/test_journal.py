@@ -59,7 +59,7 @@ class World:
             told = Announcement(record.id, "added", change=change)
             told.size = size or size_of(record, change)
             moves = self.journal.number([told], self.clock.time_ms())
-            assert told.seq == self.journal.head == moves[0].seq
+            assert told.seq == self.journal.head == moves[0][0]
             self.store.save(record, None, None, (), moves)
 
     async def numbers(self, after: int, upto: int | None = None) -> list[int] | None:

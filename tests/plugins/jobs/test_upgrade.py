@@ -120,6 +120,37 @@ async def test_what_had_not_ended(world: World) -> None:
     assert (sealed["state"], sealed["result"]) == ("SUCCESS", 7)
 
 
+async def test_what_was_kept_is_replayed(data_dir: Path) -> None:
+    """A client that was away over the change has missed nothing."""
+    path = data_dir / "middlewared.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        try:
+            (found,) = database.execute("SELECT epoch FROM database_epoch").fetchall()
+            kept = database.execute("SELECT seq, job, msg FROM job_events").fetchall()
+        except sqlite3.OperationalError:
+            return  # of a program that kept no events
+    async with (
+        running_world(old_plugin(), data_dir=data_dir) as world,
+        world.admin() as wire,
+    ):
+        await wire.run("t.echo", 1)
+        since = {"epoch": found[0], "seq": 2}
+        answer = await wire.follow("r", since=since, removed=True)
+        events = wire.tagged("r")
+        assert answer["recovered"] is True
+        assert [e["seq"] for e in events] == list(range(3, answer["seq"] + 1))
+        before = [(e["seq"], e["id"], e["msg"]) for e in events[: len(kept) - 2]]
+        assert before == kept[2:]
+        last = {e["id"]: e["fields"]["state"] for e in events}
+        assert last.pop(max(last)) == "SUCCESS"
+        assert last[1] == "SUCCESS"
+        assert last[4] == "FAILED"
+        answer = await wire.follow("from", since=since | {"seq": len(kept) - 1})
+        assert wire.tagged("from") == [
+            e | {"tag": "from"} for e in events[len(kept) - 3 :]
+        ]
+
+
 async def test_history_of_a_plugin_that_is_gone(data_dir: Path) -> None:
     """It is listed, shown and searched; what waited says why it failed."""
     async with running_world(data_dir=data_dir) as world:
