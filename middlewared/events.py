@@ -246,8 +246,9 @@ class Event(msgspec.Struct, eq=False):
     def _build(self, fields: bytes | None) -> bytes:
         head, number = _head(self.msg, self.collection), _encode(self.id)
         if fields is None:
-            return text_frame(b"%b%b%b}}" % (head, number, self.tail))
-        return text_frame(b'%b%b,"fields":%b%b}}' % (head, number, fields, self.tail))
+            return text_frame(b"".join((head, number, self.tail, b"}}")))
+        parts = (head, number, b',"fields":', fields, self.tail, b"}}")
+        return text_frame(b"".join(parts))
 
 
 class Taker(Protocol):
@@ -269,7 +270,8 @@ class EventBus:
         broadcast: the events of this tick, for those who see all.
         collections: what plugins declared, by name.
         sources: collections with arguments, by name.
-        rings: the newest events of the collections that keep theirs, by name.
+        rings: the newest events of the collections that keep theirs, by name; those
+            that nobody listens to are behind.
         changes: how often who listens to what has changed.
     """
 
@@ -277,6 +279,7 @@ class EventBus:
         self.collections: dict[str, Collection] = {}
         self.sources: dict[str, Source] = {}
         self.rings: dict[str, Ring[Event]] = {}
+        self._heads: dict[str, Callable[[], int]] = {}
         self.broadcast = Broadcast()
         self.changes = 0
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
@@ -284,19 +287,23 @@ class EventBus:
         self._singly: dict[str, dict[Subscriber, None]] = {}
         self._takers: dict[str, dict[Taker, None]] = {}
 
-    def begin(self, name: str, head: int) -> None:
+    def begin(self, name: str, head: Callable[[], int]) -> None:
         """Say that the events of a collection are numbered and kept.
 
         Args:
-            name: the collection; its numbers must rise.
-            head: number of the last event before this start.
+            name: the collection; its numbers must rise. Events that nobody would get
+                need not be published.
+            head: gives the number of the last event that happened.
         """
-        self.rings[name] = Ring(head)
+        self.rings[name] = Ring(head())
+        self._heads[name] = head
 
-    def skip(self, name: str, seq: int) -> None:
-        """Note a numbered event that nobody listened to, so that none was made."""
-        if name in self.rings:
-            self.rings[name].skip(seq)
+    def _attend(self, name: str) -> None:
+        """Bring rings up to date that somebody is about to listen to."""
+        for kept in self.rings if name == ALL_EVENTS else {name} & self.rings.keys():
+            ring, head = self.rings[kept], self._heads[kept]()
+            if not self.has_subscribers(kept) and head > ring.head:
+                ring.skip(head)
 
     def forget(self, name: str) -> None:
         """Drop the newest events of a collection from memory."""
@@ -306,6 +313,7 @@ class EventBus:
     def subscribe(self, name: str, subscriber: Subscriber) -> None:
         """Deliver events of collection *name*; subscribing twice delivers one copy."""
         self.changes += 1
+        self._attend(name)
         self._subscribers.setdefault(name, {})[subscriber] = None
         self.sort(subscriber)
 
@@ -333,6 +341,7 @@ class EventBus:
     def attach(self, name: str, taker: Taker) -> None:
         """Tell *taker* of the events of collection *name*."""
         self.changes += 1
+        self._attend(name)
         self._takers.setdefault(name, {})[taker] = None
 
     def detach(self, name: str, taker: Taker) -> None:

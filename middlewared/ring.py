@@ -20,7 +20,9 @@ N = TypeVar("N")
 class Ring(Generic[N]):
     """The newest events, without a hole between them.
 
-    Bounded by count and bytes: the oldest make room.
+    Bounded by count and bytes: the oldest make room. Half of the bytes are for events
+    so small that as many as there may be have room in it, which need not be weighed
+    one by one; half are for the others.
 
     Args:
         head: number of the last event that was published.
@@ -32,10 +34,11 @@ class Ring(Generic[N]):
 
     __slots__ = (
         "_events",
-        "_max_bytes",
+        "_large",
         "_max_events",
+        "_max_large",
         "_size",
-        "_sizes",
+        "_small",
         "head",
         "start",
     )
@@ -46,10 +49,12 @@ class Ring(Generic[N]):
         self.head = self.start = head
         #: Their numbers follow each other, from `start` on.
         self._events: deque[N] = deque(maxlen=max_events)
-        self._sizes: deque[int] = deque(maxlen=max_events)
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        #: Numbers and sizes of those that are not small, and their bytes.
+        self._large: deque[tuple[int, int]] = deque()
         self._size = 0
+        self._max_events = max_events
+        self._max_large = max_bytes // 2
+        self._small = self._max_large // max_events
 
     def __len__(self) -> int:
         return len(self._events)
@@ -69,24 +74,32 @@ class Ring(Generic[N]):
                 self.skip(self.head)
                 return
             self.skip(seq - 1)
-        events, sizes = self._events, self._sizes
+        events = self._events
         if len(events) == self._max_events:  # then the oldest falls out
             self.start += 1
-            self._size -= sizes[0]
         events.append(event)
-        sizes.append(size)
         self.head = seq
-        self._size += size
-        while self._size > self._max_bytes:
-            events.popleft()
-            self._size -= sizes.popleft()
-            self.start += 1
+        if size > self._small or self._large:
+            self._weigh(seq, size)
+
+    def _weigh(self, seq: int, size: int) -> None:
+        """Let go of the oldest until large events have no more bytes than they may."""
+        events, large = self._events, self._large
+        if size > self._small:
+            large.append((seq, size))
+            self._size += size
+        while large and (large[0][0] <= self.start or self._size > self._max_large):
+            number, gone = large.popleft()
+            self._size -= gone
+            while self.start < number:
+                events.popleft()
+                self.start += 1
 
     def skip(self, seq: int) -> None:
         """Note that events up to *seq* were published and are not here."""
         if self._events:
             self._events.clear()
-            self._sizes.clear()
+            self._large.clear()
             self._size = 0
         self.head = max(self.head, seq)
         self.start = self.head

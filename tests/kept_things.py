@@ -66,7 +66,7 @@ class Things:
         """Begin to number events."""
         self.server = server
         if self._numbered:
-            self.bus.begin(THINGS, self.seq)
+            self.bus.begin(THINGS, lambda: self.seq)
 
     @property
     def bus(self) -> EventBus:
@@ -127,8 +127,6 @@ class Things:
         self.kept.append((self.seq, msg, number, event.fields))
         if self.bus.has_subscribers(THINGS):
             self.bus.publish(event)
-        else:
-            self.bus.skip(THINGS, self.seq)
 
     def progress(self, number: int, percent: int) -> None:
         """Change an item without a number."""

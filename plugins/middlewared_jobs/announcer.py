@@ -60,9 +60,8 @@ class Announcer:
         self._clock = clock
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        #: The shapes of jobs that somebody listens to, and the names of the others.
+        #: The shapes of jobs that somebody listens to.
         self._heard: tuple[View, ...] = ()
-        self._unheard: tuple[str, ...] = ()
         self._followed = False
         self._looked = -1
 
@@ -110,7 +109,6 @@ class Announcer:
         heard = tuple(view for view in VIEWS if bus.has_subscribers(view.collection))
         if heard != self._heard:
             self._heard = heard
-        self._unheard = tuple(v.collection for v in VIEWS if v not in heard)
         self._followed = any(bus.has_takers(view.collection) for view in VIEWS)
         self._looked = bus.changes
 
@@ -134,7 +132,7 @@ class Announcer:
 
     def publish(self, told: Announcement) -> None:
         """Send the events of a move."""
-        bus, seq = self._bus, told.seq
+        bus, journal, seq = self._bus, self._journal, told.seq
         if self._looked != bus.changes:
             self._look()
         for event in told.events:
@@ -144,9 +142,8 @@ class Announcer:
             for view in self._heard:
                 if view not in told.heard:
                     bus.publish(_late_event(told, view))
-        if seq is not None:
-            for name in self._unheard:
-                bus.skip(name, seq)
+        if seq is not None and seq > journal.told:
+            journal.told = seq
 
     def announce_removed(
         self, gone: Sequence[Removal], saved: Saved | None = None
@@ -196,6 +193,8 @@ class Announcer:
                 seq=told.seq,
             )
             self._bus.publish(event)
+        if told.seq is not None and told.seq > self._journal.told:
+            self._journal.told = told.seq
 
     def noted(self, run: Run, urgent: bool) -> None:
         """Take note that a body noted something, from any thread.

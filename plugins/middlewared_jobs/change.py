@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from middlewared_jobs.record import DETAILS, DETAILS_AT, NO_DETAILS, JobRecord
+from middlewared_jobs.record import DETAILS, JobRecord
 
 __all__ = ["FIXED", "change_of", "fixed_of", "record_at"]
 
@@ -48,18 +48,18 @@ def _default(field: Any) -> Any:
     return field.default_factory() if made is msgspec.NODEFAULT else made
 
 
-def _struct(names: tuple[str, ...]) -> "tuple[type[msgspec.Struct], itemgetter[Any]]":
-    """Make a struct of some fields, and what takes their values out of a record's."""
+def _struct(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Make a struct of some fields, in their order."""
     fields = [
         (field.name, Any, _default(field)) for field in _CHANGING if field.name in names
     ]
-    kind = msgspec.defstruct("_Change", fields, omit_defaults=True)
-    return kind, itemgetter(*map(JobRecord.__struct_fields__.index, names))
+    return msgspec.defstruct("_Change", fields, omit_defaults=True)
 
 
-_Change, _changing = _struct(_NAMES)
+_Change = _struct(_NAMES)
+_changing = itemgetter(*map(JobRecord.__struct_fields__.index, _NAMES))
 #: Of a job without details: half as many.
-_Brief, _brief = _struct(tuple(name for name in _NAMES if name not in DETAILS))
+_Brief = _struct(tuple(name for name in _NAMES if name not in DETAILS))
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobRecord).decode
 _values = msgspec.structs.astuple
@@ -67,10 +67,36 @@ _values = msgspec.structs.astuple
 
 def change_of(record: JobRecord) -> bytes:
     """Encode what is not as it was when the job was made, as a JSON object."""
-    values = _values(record)
-    if values[DETAILS_AT:] == NO_DETAILS:
-        return _encode(_Brief(*_brief(values)))
-    return _encode(_Change(*_changing(values)))
+    if record.has_details:
+        return _encode(_Change(*_changing(_values(record))))
+    # Written out: taking the values out of a tuple takes three times as long.
+    return _encode(
+        _Brief(
+            record.message_ids,
+            record.description,
+            record.logs_path,
+            record.logs_excerpt,
+            record.progress,
+            record.result,
+            record.result_encoding_error,
+            record.error,
+            record.exception,
+            record.exc_info,
+            record.state,
+            record.time_started,
+            record.time_finished,
+            record.attempt,
+            record.abort,
+            record.child_pid,
+            record.child_started,
+            record.phase,
+            record.exit,
+            record.priority,
+            record.run_at,
+            record.time_modified,
+            record.node,
+        )
+    )
 
 
 def fixed_of(record: JobRecord) -> str:

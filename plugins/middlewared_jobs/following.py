@@ -43,8 +43,9 @@ def add_collections(plugin: Plugin) -> None:
 
 def begin_collections(bus: EventBus, journal: Journal) -> None:
     """Say where the numbers go on, once everything before is committed."""
+    journal.told = journal.head
     for view in VIEWS:
-        bus.begin(view.collection, journal.head)
+        bus.begin(view.collection, lambda: journal.told)
 
 
 async def _replay(

@@ -43,6 +43,7 @@ class Journal:
     Attributes:
         oldest: moves with higher numbers are kept.
         head: the last number that was given out.
+        told: the highest number of an event that was published, if only to nobody.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Journal:
         kept: tuple[int, int],
     ) -> None:
         self.oldest, self.head = kept
+        self.told = self.head
         self._store = store
         self._registry = registry
         self._clock = clock

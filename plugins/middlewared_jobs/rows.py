@@ -15,7 +15,6 @@ from middlewared_jobs.record import (
     AT_LAST,
     DETAILS,
     DETAILS_AT,
-    NO_DETAILS,
     NULL,
     JobRecord,
 )
@@ -226,9 +225,9 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
-    values = _values(record)[DETAILS_AT:]
-    if values == NO_DETAILS:
+    if not record.has_details:
         return None
+    values = _values(record)[DETAILS_AT:]
     found = {
         name: value
         for name, value in zip(DETAILS, values, strict=True)

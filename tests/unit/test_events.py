@@ -204,3 +204,31 @@ def test_key_tells_items_and_collections_apart() -> None:
     assert one.key != Event("things", "changed", 2, b"{}").key
     assert one.key != Event("others", "changed", 1, b"{}").key
     assert one.key != Event("things", "changed", "1", b"{}").key
+
+
+@pytest.mark.parametrize("name", ["things", ALL_EVENTS])
+def test_ring_knows_what_nobody_listened_to(bus: EventBus, name: str) -> None:
+    """Events that nobody would get need not be published; the ring has a hole then."""
+    happened = 7
+    bus.begin("things", lambda: happened)
+    ring = bus.rings["things"]
+    assert (ring.start, ring.head) == (7, 7)
+    happened = 9
+    listener = Listener(ADMIN)
+    bus.subscribe(name, listener)
+    assert (ring.start, ring.head, ring.after(8, 1)) == (9, 9, None)
+    happened = 10
+    bus.publish(Event("things", "added", 1, b"{}", seq=10))
+    bus.attach("things", bus_taker())
+    assert [event.seq for event in ring.after(9, 5) or ()] == [10]
+    assert len(listener.frames) == 1
+
+
+def bus_taker() -> Any:
+    """Make somebody who follows and does nothing."""
+
+    class Idle:
+        def take(self, event: Event) -> None:
+            pass
+
+    return Idle()

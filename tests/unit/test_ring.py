@@ -52,7 +52,7 @@ def test_oldest_make_room() -> None:
     """By count and by bytes; an event larger than all room is not kept."""
     ring = filled(*range(1, 11), head=0, max_events=4)
     assert (after(ring, 5), after(ring, 6)) == (None, [7, 8, 9, 10])
-    ring = Ring(0, max_bytes=10)
+    ring = Ring(0, max_bytes=20)
     ring.push(1, 1, 6)
     ring.push(2, 2, 0)
     ring.push(3, 3, 6)
@@ -69,17 +69,24 @@ def test_oldest_make_room() -> None:
 def test_ring_says_the_truth_or_nothing(
     steps: list[tuple[bool, int, int]], max_events: int, max_bytes: int
 ) -> None:
-    """Whatever is pushed and skipped: what follows a number is complete, or unknown."""
+    """Whatever is pushed and skipped: what follows a number is complete, or unknown.
+
+    No more is kept than may be.
+    """
     ring: Ring[int] = Ring(0, max_events=max_events, max_bytes=max_bytes)
-    published, head = list[int](), 0
+    published, sizes, head = list[int](), dict[int, int](), 0
     for pushed, step, size in steps:
         head += step
         published.append(head)
+        sizes[head] = size
         if pushed:
             ring.push(head, head, size)
         else:
             ring.skip(head)
         assert (ring.head, after(ring, head)) == (head, [])
+        kept = after(ring, ring.start, len(published)) or []
+        assert len(kept) <= max_events
+        assert sum(sizes[number] for number in kept) <= max_bytes
         for seq in range(head):
             found = after(ring, seq)
             if seq >= ring.start:

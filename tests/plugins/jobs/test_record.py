@@ -10,7 +10,12 @@ from jobs_records import make_record, records
 
 from middlewared import Credentials
 from middlewared_jobs import JobRecord
-from middlewared_jobs.record import encode_item, item_of, snapshot_credentials
+from middlewared_jobs.record import (
+    DETAILS,
+    encode_item,
+    item_of,
+    snapshot_credentials,
+)
 from middlewared_jobs.views import ITEM, RECORD
 
 #: Protocol page, 5.1, in wire order.
@@ -31,6 +36,18 @@ def test_item_has_the_keys_of_the_wire(record: JobRecord) -> None:
     assert item == msgspec.to_builtins(msgspec.json.decode(encode_item(record)))
     for key in ("exc_info", "result_encoding_error", "credentials"):
         assert item[key] is None or isinstance(item[key], dict)
+
+
+@given(records(7), st.sampled_from((None, *DETAILS)))
+def test_details_are_there_or_not(record: JobRecord, name: str | None) -> None:
+    """Any one of them is enough, whatever it is."""
+    fresh = make_record(7)
+    if name is not None:
+        setattr(fresh, name, getattr(record, name))
+    for looked_at in (fresh, record):
+        found = [getattr(looked_at, detail) for detail in DETAILS]
+        none = [getattr(make_record(1), detail) for detail in DETAILS]
+        assert looked_at.has_details == (found != none)
 
 
 @given(records(7))
