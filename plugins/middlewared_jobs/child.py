@@ -30,6 +30,7 @@ from middlewared.settings import Settings, decode_table
 from middlewared_jobs.body import secret_texts
 from middlewared_jobs.current_job import Job, JobAborted
 from middlewared_jobs.declared import spec_of
+from middlewared_jobs.desk import ClosedDesk
 from middlewared_jobs.dying import set_name
 from middlewared_jobs.frames import (
     Begun,
@@ -429,7 +430,7 @@ class Child:
         record = _record_of(order)
         notebook = Notebook(record, setup.limits, SystemClock().time_ms, self._noted)
         catalog = spec_of(method).messages
-        job = Job(record, context, lambda: notebook, catalog)
+        job = Job(record, ClosedDesk(context, notebook), catalog)
         # Opened now: in a fork of the body the lock for it might be held for ever.
         assert job._notebook is notebook  # noqa: S101 - it gives what it was given
         if self._paused:

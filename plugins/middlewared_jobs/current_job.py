@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Literal
 
 import anyio.from_thread
@@ -10,12 +10,12 @@ import msgspec
 
 from middlewared import CallError, Context, Credentials, ejson
 from middlewared.context import Services
-from middlewared_jobs.desk import NO_DESK, Desk
+from middlewared_jobs.desk import Desk
 from middlewared_jobs.joblog import SILENT, JobLog
 from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.notes import ExitKind, ItemError, Severity
 from middlewared_jobs.pausing import Gate
-from middlewared_jobs.pipes import JobPipes, not_open
+from middlewared_jobs.pipes import NO_PIPES, JobPipes, not_open
 from middlewared_jobs.record import CoreGetJobsItemCredentials, JobRecord
 from middlewared_jobs.step import JobAborted, Step, StepSpec
 
@@ -49,8 +49,6 @@ class Job:
     ``progress_interval`` seconds later; a crash may lose that much.
 
     Attributes:
-        context: the services, with the rights of who started the job; jobs that are
-            called through it are children of this one, and are aborted with it.
         log: for lines in the job's log; drops them when the job has none.
         aborted: somebody asked to abort the job. The body of a thread job looks at it
             or calls `check_aborted`; an ``async`` body is cancelled instead.
@@ -60,24 +58,32 @@ class Job:
     def __init__(
         self,
         record: JobRecord,
-        context: Context,
-        open_notebook: Callable[[], Notebook],
+        desk: Desk,
         catalog: Mapping[int, str] | None = None,
-        desk: Desk = NO_DESK,
     ) -> None:
-        self.context = context
         self.log: logging.Logger = SILENT
         self.aborted = False
-        self.pipes = JobPipes()
+        self.pipes: JobPipes = NO_PIPES
         self._log: JobLog | None = None
         self._desk = desk
         self._record = record
-        # Made by the first note: most short jobs have none.
-        self._open_notebook = open_notebook
+        # Made when they are needed: most short jobs have no use for them.
+        self._context: Context | None = None
         self._opened: Notebook | None = None
         self._barred: Gate | None = None
         self._catalog = catalog or {}
         self._checkpoint: bytes | msgspec.Raw = record.checkpoint
+
+    @property
+    def context(self) -> Context:
+        """The services, with the rights of who started the job.
+
+        Jobs that are called through it are children of this one, and are aborted with
+        it.
+        """
+        if self._context is None:
+            self._context = self._desk.make_context()
+        return self._context
 
     @property
     def _notebook(self) -> Notebook:
@@ -85,7 +91,7 @@ class Job:
         if self._opened is None:
             with _opening:
                 if self._opened is None:
-                    self._opened = self._open_notebook()
+                    self._opened = self._desk.open_notebook()
         return self._opened
 
     @property

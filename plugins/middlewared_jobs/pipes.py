@@ -410,6 +410,10 @@ class JobPipes:
             self._output.close()
 
 
+#: Those of a job that has none.
+NO_PIPES = JobPipes()
+
+
 def open_pipes(ends: Mapping[str, int], body: Body) -> JobPipes:
     """Make the pipes of a body from the descriptors of its ends, which they own."""
     inputs, output = ends.get("input"), ends.get("output")

@@ -70,7 +70,7 @@ class AdoptedChild(Offspring, Protocol):
         ...
 
 
-class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
+class Run(msgspec.Struct, eq=False, kw_only=True):
     """One unfinished job in memory; the truth about it until its end is committed.
 
     Attributes:
@@ -183,8 +183,11 @@ class Run(msgspec.Struct, eq=False, weakref=True, kw_only=True):
         return self._ended
 
     def finish(self) -> None:
-        """Take note that the end is committed."""
-        self.over = True
+        """Take note that the end is committed; let go of what the body saw.
+
+        The two know each other, and would wait for the garbage collector.
+        """
+        self.over, self._job = True, None
         if self._ended is not None:
             self._ended.set_result(self.record)
 

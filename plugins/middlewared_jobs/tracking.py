@@ -1,9 +1,7 @@
 """Makes runs: a record, the method that performs it, and what its body sees."""
 
 import errno
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -102,49 +100,54 @@ class Tracker:
         run.progress_due = run.urgent_due = False
 
     def _job(self, run: Run) -> Job:
-        record = run.record
-        # Weakly, since the run holds the job: a job that has ended is freed at once,
-        # and does not wait for the garbage collector.
-        desk = _RunDesk(weakref.ref(run), self)
-        notebook = partial(Notebook, record, self._settings, self._now, desk.noted)
-        context = JobContext(self._services, run.who, record.id)
-        return Job(record, context, notebook, run.spec.messages, desk)
+        return Job(run.record, _RunDesk(run, self), run.spec.messages)
+
+    def make_context(self, run: Run) -> Context:
+        """Give the rights that the body of a run has."""
+        return JobContext(self._services, run.who, run.id)
+
+    def open_notebook(self, run: Run, noted: Callable[[bool], None]) -> Notebook:
+        """Make what the body of a run notes in."""
+        return Notebook(run.record, self._settings, self._now, noted)
 
 
 class _RunDesk(msgspec.Struct, eq=False):
-    """The desk of one run, while there is one."""
+    """The desk of one run; the run lets go of it once its end is committed."""
 
-    known: "weakref.ref[Run]"
+    run: Run
     tracker: Tracker
 
-    def noted(self, urgent: bool) -> None:
-        """Hear that the body noted something."""
-        run = self.known()
-        if run is not None:
-            self.tracker.noted(run, urgent)
+    def make_context(self) -> Context:
+        """Give the rights that the body has."""
+        return self.tracker.make_context(self.run)
+
+    def open_notebook(self) -> Notebook:
+        """Give what it notes in."""
+        return self.tracker.open_notebook(self.run, self._noted)
+
+    def _noted(self, urgent: bool) -> None:
+        if not self.run.over:
+            self.tracker.noted(self.run, urgent)
 
     def check_open(self) -> None:
         """Let the body pass."""
 
     async def adopt(self, pid: int, grace: float | None) -> None:
         """Tie a child process of the body to the job."""
-        await adopt(self._run(), self.tracker.write, pid, grace)
+        await adopt(self._unfinished(), self.tracker.write, pid, grace)
 
     def release(self) -> None:
         """Let it go."""
-        run = self.known()
-        if run is not None:
-            release(run)
+        release(self.run)
 
     async def wrap(self, number: int) -> Any:
         """Wait for another job."""
-        return await self.tracker.wrap(self._run(), number)
+        return await self.tracker.wrap(self._unfinished(), number)
 
-    def _run(self) -> Run:
-        run = self.known()
-        if run is None:
+    def _unfinished(self) -> Run:
+        if self.run.over:
             raise CallError("The job has ended", errno.EINVAL)
-        return run
+        return self.run
 
 
 def apply_spec(record: JobRecord, spec: JobSpec, values: Sequence[Any]) -> None:

@@ -13,6 +13,7 @@ from jobs_records import make_record
 from middlewared import Context
 from middlewared.context import Services
 from middlewared_jobs import Job
+from middlewared_jobs.desk import ClosedDesk
 from middlewared_jobs.notebook import Latest, Notebook
 from middlewared_jobs.record import CoreGetJobsItemProgress as Progress
 from middlewared_jobs.settings import JobSettings
@@ -84,6 +85,11 @@ def test_progress_is_told_once_until_it_is_taken() -> None:
         assert notebook.take() is None
 
 
+def make_notebook() -> Notebook:
+    """Make a notebook that nobody looks into."""
+    return Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
+
+
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
     """Let threads take turns as often as possible."""
@@ -97,15 +103,16 @@ def hasty_threads() -> Iterator[None]:
 def test_first_notes_share_a_notebook() -> None:
     """Threads that note something at the same time, before there is a notebook."""
 
-    def open_notebook() -> Notebook:
-        opened.append(
-            Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
-        )
-        return opened[-1]
+    class Desk(ClosedDesk):
+        """Makes a notebook when it is asked for one."""
+
+        def open_notebook(self) -> Notebook:
+            opened.append(make_notebook())
+            return opened[-1]
 
     for _ in range(50):
         opened: list[Notebook] = []
-        job = Job(make_record(1), Context(Services()), open_notebook)
+        job = Job(make_record(1), Desk(Context(Services()), make_notebook()))
         assert job._take_notes() is None
         barrier = threading.Barrier(4)
 
@@ -128,8 +135,8 @@ def test_first_notes_share_a_notebook() -> None:
 @pytest.mark.usefixtures("hasty_threads")
 def test_threads_do_not_undo_each_other() -> None:
     """Eight threads that set different parts lose nothing of each other."""
-    notebook = Notebook(make_record(1), JobSettings(), lambda: 0, lambda _: None)
-    job = Job(make_record(1), Context(Services()), lambda: notebook)
+    notebook = make_notebook()
+    job = Job(make_record(1), ClosedDesk(Context(Services()), notebook))
     barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
