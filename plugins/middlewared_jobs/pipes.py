@@ -29,6 +29,7 @@ __all__ = [
     "Body",
     "Input",
     "Inputs",
+    "NO_PIPES",
     "JobPipes",
     "Output",
     "not_open",
