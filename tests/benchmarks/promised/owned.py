@@ -1,6 +1,5 @@
 """Third promise: a body has an owner, a name, a `Job`, and can be asked to end."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from middlewared import Date
 from middlewared.context import Services
 from middlewared_jobs import Job as SeenJob
 from middlewared_jobs.current_job import JobAborted, JobContext
+from middlewared_jobs.desk import ClosedDesk
 from middlewared_jobs.notebook import Notebook
 from middlewared_jobs.outcome import record_aborted, record_failure
 from middlewared_jobs.record import Abort, CoreGetJobsItemProgress
@@ -33,9 +33,9 @@ class Seen(SeenJob):
         if "_opened" in self.__dict__:
             raise AttributeError(name)
         aborted, record = self.aborted, self._owner.record(self._of)
-        notebook = partial(Notebook, record, SETTINGS, now, self._note)
+        notebook = Notebook(record, SETTINGS, now, self._note)
         context = JobContext(self._owner.services, WHO, record.id)
-        super().__init__(record, context, notebook)
+        super().__init__(record, ClosedDesk(context, notebook))
         self.aborted = aborted
         return getattr(self, name)
 

@@ -63,7 +63,9 @@ class Told(Queued):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.bus = EventBus()
-        self._ring = self.bus.rings[ITEMS] = Ring(self.last_seq, max_events=NEWEST)
+        self._ring = Ring[Event](self.last_seq, max_events=NEWEST)
+        self.bus.begin(ITEMS, lambda: self._ring.head)
+        self.bus.rings[ITEMS] = self._ring
         self._members: dict[Send, Member] = {}
 
     def subscribe(self, caller: Any, number: bytes) -> None:
