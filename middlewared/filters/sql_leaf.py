@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from middlewared.filters.columns import FoundColumn, Table, find_column
@@ -84,6 +85,8 @@ def _scalar(leaf: Leaf, found: FoundColumn, nulls: frozenset[str]) -> Condition:
     column = found.column
     kind = "int" if found.is_ms or column.kind == "bool" else column.kind
     key, bound = _KINDS[kind]
+    if not column.nullable:
+        key = partial(_present, key)
     sql: _Sql | None = None
     if not leaf.fold:
         if leaf.op in ORDERINGS:
@@ -101,6 +104,11 @@ def _scalar(leaf: Leaf, found: FoundColumn, nulls: frozenset[str]) -> Condition:
     if kind == "text":
         return Condition(None, exact=False, risk=_text_risk(leaf, nulls))
     return _undecided(leaf)
+
+
+def _present(key: Callable[[Any], Any], value: Any) -> Any:
+    """Give the key of a value that no row has when it is null."""
+    return _NEVER if value is None else key(value)
 
 
 def _text_risk(leaf: Leaf, nulls: frozenset[str]) -> frozenset[str] | None:

@@ -130,7 +130,8 @@ async def _ask(
 def _span(path: Path) -> tuple[int, int]:
     """Give a time range in the middle of the history."""
     with contextlib.closing(sqlite3.connect(path)) as database:
-        sql = "SELECT min(time_finished), max(time_finished) FROM jobs"
+        sql = "SELECT min(time_finished), max(time_finished) FROM jobs "
+        sql += "WHERE time_finished IS NOT NULL"
         first, last = database.execute(sql).fetchone()
     return (first + last) // 2, last
 

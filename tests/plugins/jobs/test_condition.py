@@ -37,6 +37,8 @@ FILTERS: list[list[Any]] = [
     [["state", "=", "FAILED"]],
     [["state", "in", ["RUNNING", "SUCCESS"]], ["id", ">", 20]],
     [["time_finished", "<", {"$date": 50}]],
+    [["time_finished", "=", None]],
+    [["OR", [["time_finished", ">", {"$date": 50}], ["method", "=", "t.hold"]]]],
     [["owner", "=", None]],
     [["id", "=", "never"]],
     [["OR", [["parent", "=", 3], ["is_restart", "=", True]]]],
@@ -98,11 +100,18 @@ def test_rows_come_in_their_order(
         assert database.execute(sql, params).fetchall() == wanted[2:9]
 
 
-def plan(database: sqlite3.Connection, found: Condition) -> str:
+def explained(database: sqlite3.Connection, sql: str, params: Any) -> str:
     """Say how SQLite goes about it."""
-    rows, params = found.rows(NEWEST_FIRST, "LIMIT ?", 50)
-    sql = f"EXPLAIN QUERY PLAN SELECT id FROM jobs {rows}"  # noqa: S608 - compiled
-    return "; ".join(row[3] for row in database.execute(sql, params))
+    found = database.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+    return "; ".join(row[3] for row in found)
+
+
+def plan(
+    database: sqlite3.Connection, found: Condition, order: str = NEWEST_FIRST
+) -> str:
+    """Say how SQLite reads rows."""
+    rows, params = found.rows(order, "LIMIT ?", 50)
+    return explained(database, f"SELECT id, method FROM jobs {rows}", params)  # noqa: S608 - compiled
 
 
 def test_own_jobs_are_found_by_their_index(database: sqlite3.Connection) -> None:
@@ -117,6 +126,45 @@ def test_own_jobs_are_found_by_their_index(database: sqlite3.Connection) -> None
     failed = parse_filters([["state", "=", "FAILED"]])
     steps = plan(database, condition_of(failed, ITEM, read.viewer))
     assert "USING INDEX jobs_state" in steps
+
+
+LATER: list[Any] = ["time_finished", ">", {"$date": 20}]
+EARLIER: list[Any] = ["time_finished", "<", {"$date": 50}]
+
+
+@pytest.mark.parametrize(
+    ("filters", "order", "wanted"),
+    [
+        ([EARLIER], ["time_finished"], "SEARCH jobs USING COVERING INDEX jobs_time_"),
+        ([LATER], ["-time_finished"], "SEARCH jobs USING COVERING INDEX jobs_time_fin"),
+        ([], ["time_finished"], "SEARCH jobs USING COVERING INDEX jobs_time_finished"),
+        ([LATER, EARLIER], [], "SEARCH jobs USING INDEX jobs_time_finished"),
+        # The first few rows by id are found soon, and need no sorting.
+        ([LATER], [], "SCAN jobs"),
+        ([EARLIER], [], "SCAN jobs"),
+        ([], [], "SCAN jobs"),
+        ([["state", "=", "FAILED"]], [], "SEARCH jobs USING INDEX jobs_state"),
+        ([["state", "=", "FAILED"], EARLIER], ["time_finished"], "INDEX jobs_ended"),
+    ],
+)
+def test_ends_are_found_by_their_index(
+    database: sqlite3.Connection, filters: list[Any], order: list[str], wanted: str
+) -> None:
+    """It has ended jobs only, as all that asks for them."""
+    found = condition_of(parse_filters(filters), RECORD, None)
+    by = order_of(QueryOptions(order_by=order), RECORD, newest=True)
+    assert by is not None
+    assert wanted in plan(database, found, by)
+
+
+@pytest.mark.parametrize("filters", [*FILTERS[:4], [LATER, EARLIER], [LATER]])
+def test_counting_looks_at_indexes(
+    database: sqlite3.Connection, filters: list[Any]
+) -> None:
+    """And at the few rows of jobs that have not ended."""
+    found = condition_of(parse_filters(filters), RECORD, None)
+    steps = explained(database, f"SELECT {found.count_sql}", found.params * 2)
+    assert "SCAN jobs;" not in f"{steps};"
 
 
 def test_long_conditions_are_not_repeated() -> None:
