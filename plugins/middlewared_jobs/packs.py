@@ -52,14 +52,13 @@ def packed(moves: Sequence[Move]) -> Iterator[PackRow]:
 
 def _packed(moves: Sequence[Move]) -> Iterator[PackRow]:
     seqs, ats, *others, changes = zip(*moves, strict=True)
-    if len(moves) > 1 and sum(map(len, changes)) > MOST_BYTES:
+    text = b",".join(changes)  # JSON already
+    if len(moves) > 1 and len(text) > MOST_BYTES:
         half = len(moves) // 2
         yield from chain(_packed(moves[:half]), _packed(moves[half:]))
         return
-    # What changed is JSON already.
     head = _encode((seqs, ats, *others))[:-1]
-    text = b"%b,[%b]]" % (head, b",".join(changes))
-    yield seqs[-1], seqs[0], max(ats), text.decode()
+    yield seqs[-1], seqs[0], max(ats), (b"%b,[%b]]" % (head, text)).decode()
 
 
 def unpacked(events: str) -> Iterator[Move]:

@@ -10,6 +10,7 @@ from middlewared.database import Statement
 from middlewared.inserts import Insert
 from middlewared_jobs.change import FIXED, record_at
 from middlewared_jobs.exits import COMPLETED
+from middlewared_jobs.phase import Phase
 from middlewared_jobs.record import (
     AT_FIRST,
     AT_LAST,
@@ -75,16 +76,15 @@ _START = (
     "time_started",
     "time_modified",
 )
-_END = (
-    "time_finished",
-    "time_modified",
-    "state",
-    "phase",
-    "progress",
-    "result",
-    "exit",
-    "params",
-)
+#: How most jobs end but for their times and results, which these follow.
+_COMPLETED = {
+    "state": State.SUCCESS.value,
+    "phase": Phase.FINISHED.value,
+    "progress": _encode(AT_LAST).decode(),
+    "exit": _encode(COMPLETED).decode(),
+    "params": None,
+}
+_END = ("time_finished", "time_modified", "result", *_COMPLETED)
 _RICH_END = (
     *_END,
     "result_encoding_error",
@@ -197,10 +197,10 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
     return (
         None if finished is None else finished.ms,
         None if modified is None else modified.ms,
+        "null" if result is NULL else str(result, "utf-8"),
         record.state._value_,
         record.phase._value_,
         _TEXTS.get(id(progress)) or json_text(progress),
-        "null" if result is NULL else str(result, "utf-8"),
         "null" if exit_ is None else _TEXTS.get(id(exit_)) or json_text(exit_),
         None if record.state in FINAL else params,
         json_text(record.message_ids),
@@ -314,9 +314,44 @@ class _Change:
         return (*self._chosen(after), number, after[self._attempt])
 
 
-CHANGES = {
+class _Completion:
+    """The change of most jobs that end: what they have in common stands in its SQL.
+
+    Attributes:
+        sql: its SQL.
+    """
+
+    def __init__(self) -> None:
+        same = (
+            f"{column} = {'NULL' if value is None else repr(value)}"
+            for column, value in _COMPLETED.items()
+        )
+        self.sql = (
+            "UPDATE jobs SET time_finished = ?1, time_modified = ?1, result = ?2, "  # noqa: S608 - our own texts
+            f"{', '.join(same)} WHERE id = ?3 AND attempt <= ?4"
+        )
+        self._same = tuple(_COMPLETED.values())
+        self._first = len(_END) - len(_COMPLETED)
+        self._attempt = VARYING.index("attempt")
+
+    def makes(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+        """Tell whether it is all that makes *after* of *before*."""
+        return (
+            after[self._first : len(_END)] == self._same
+            and after[0] == after[1]
+            and before[len(_END) :] == after[len(_END) :]
+        )
+
+    def values(self, number: int, after: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the values of its SQL."""
+        return after[0], after[2], number, after[self._attempt]
+
+
+_ENDS = (_Change(_END), _Change(_RICH_END))
+CHANGES: dict[State, Sequence[_Change | _Completion]] = {
     State.RUNNING: (_Change(_START),),
-    **dict.fromkeys(FINAL, (_Change(_END), _Change(_RICH_END))),
+    **dict.fromkeys(FINAL, _ENDS),
+    State.SUCCESS: (_Completion(), *_ENDS),
 }
 
 

@@ -22,12 +22,15 @@ from middlewared.filters import Filters, QueryOptions, parse_filters, run_query
 from middlewared.filters.tree import MatchNotFound
 from middlewared_jobs import ItemError, JobRecord, State
 from middlewared_jobs.change import FIXED, change_of
+from middlewared_jobs.exits import COMPLETED
 from middlewared_jobs.history import History
 from middlewared_jobs.memory_store import MemoryStore
+from middlewared_jobs.notes import Exit
 from middlewared_jobs.part import DEFAULT_LIMIT
 from middlewared_jobs.phase import Phase
-from middlewared_jobs.record import Abort
+from middlewared_jobs.record import AT_LAST, Abort, CoreGetJobsItemProgress
 from middlewared_jobs.removal import Removal
+from middlewared_jobs.rows import CHANGES, varying_values
 from middlewared_jobs.sqlite_store import SqliteStore
 from middlewared_jobs.store import (
     NO_CHANGE,
@@ -184,13 +187,32 @@ LIVES: list[list[dict[str, Any]]] = [
 ]
 
 
+END = {"state": State.SUCCESS, "time_finished": Date(EPOCH), "result": RESULT}
+#: The end of most jobs.
+COMPLETION = END | {
+    "phase": Phase.FINISHED,
+    "time_modified": Date(EPOCH),
+    "progress": AT_LAST,
+    "exit": COMPLETED,
+}
+ENDS: list[dict[str, Any]] = [
+    END,
+    COMPLETION,
+    COMPLETION | {"time_modified": Date(EPOCH + 1)},
+    COMPLETION | {"exit": Exit("COMPLETED", "OK", "all of it")},
+    COMPLETION | {"progress": CoreGetJobsItemProgress(100, 'it\'s "done"', None)},
+    COMPLETION | {"message_ids": ["1"]},
+    COMPLETION | {"state": State.FAILED},
+]
+
+
 @pytest.mark.parametrize("changes", LIVES)
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("waits", [True, False], ids=["one by one", "together"])
 async def test_whole_life(
-    tmp_path: Path, changes: list[dict[str, Any]], waits: bool
+    tmp_path: Path, changes: list[dict[str, Any]], end: dict[str, Any], waits: bool
 ) -> None:
     """Each move is written whole, whatever it changes of the one before it."""
-    end = {"state": State.SUCCESS, "time_finished": Date(EPOCH), "result": RESULT}
     record = make_record(3)
     async with opened("sqlite", tmp_path) as store:
         for change in [*changes, end]:
@@ -202,6 +224,18 @@ async def test_whole_life(
                 assert same(await store.get(3), record)
         await flushed(store)
         assert same(await store.get(3), record)
+
+
+def test_usual_end_is_written_with_few_values() -> None:
+    """And only that one: a row has no other place for what differs."""
+    before = make_record(1, state=State.RUNNING, attempt=1)
+    values = varying_values(before, b"[]")
+    change, *_ = CHANGES[State.SUCCESS]
+    found = []
+    for end in ENDS:
+        after = msgspec.structs.replace(before, **end)
+        found.append(change.makes(values, varying_values(after, None)))
+    assert found == [end is COMPLETION for end in ENDS]
 
 
 @stores
