@@ -98,7 +98,9 @@ class Call(msgspec.Struct, eq=False):
             return
         if self._tracked:
             # What ends it early knows the call: nothing is left for the collector.
-            self.respond = self._cancel = None
+            self.respond = None
+            if self._cancel is not None:
+                self._cancel = None
             session = self.session
             if session is not None and session.in_flight.get(self.id) is self:
                 del session.in_flight[self.id]

@@ -214,8 +214,9 @@ class Event(msgspec.Struct, eq=False):
 
     def settle(self) -> None:
         """Forget what only the delivery needs: frames, plain values, secrets."""
-        self._frame = None
         # Looked at first: setting takes several times longer, and few have these.
+        if self._frame is not None:
+            self._frame = None
         if self._plain is not None:
             self._plain = None
         if self.clear is not None:
@@ -236,12 +237,14 @@ class Event(msgspec.Struct, eq=False):
     @property
     def frame(self) -> bytes:
         """The frame of the view without secrets, made at most once."""
-        frame, fields = self._frame, self._fields
-        if frame is None:
-            if not isinstance(fields, bytes):
-                fields = self.fields
-            frame = self._frame = self._build(fields)
-        return frame
+        if self._frame is None:
+            self._frame = self.build()
+        return self._frame
+
+    def build(self) -> bytes:
+        """Make the frame of the view without secrets, to be had once."""
+        fields = self._fields
+        return self._build(fields if isinstance(fields, bytes) else self.fields)
 
     def _build(self, fields: bytes | None) -> bytes:
         head, number = _head(self.msg, self.collection), _encode(self.id)
@@ -384,7 +387,7 @@ class EventBus:
         if event.clear is not None:
             by_name = self._subscribers  # not everybody's view is the same
         elif name in self.broadcast.names or ALL_EVENTS in self.broadcast.names:
-            self.broadcast.add(event, event.frame)
+            self.broadcast.add(event, event.frame if by_name else event.build())
         if not by_name:
             return
         targets, everything = by_name.get(name, _NOBODY), by_name.get(ALL_EVENTS)

@@ -147,13 +147,15 @@ class Admission:
         if mark is not None:
             self._store.reserve_ids(mark, partial(self._reserved, mark))
         record = self._record(wish, spec, number, arguments)
-        record.lock = lock
+        if lock is not None:
+            record.lock = lock
         if wish.options is not DEFAULT:
             self._choose(record, wish)
         if wish.restarts is not None:
             _continue(record, wish.restarts, spec)
         run = self._tracker.track(record, wish.method, wish.values, wish.credentials)
-        run.plumbing = wish.plumbing
+        if wish.plumbing is not None:
+            run.plumbing = wish.plumbing
         return run
 
     def _record(
@@ -260,9 +262,10 @@ class Admission:
         run.accepted = True
         self._announcer.publish(added)
         wish.asker.accepted(wish, run)
-        joining, run.joining = run.joining, ()
-        for other in joining:
-            self.share(run, other)
+        if run.joining:
+            joining, run.joining = run.joining, ()
+            for other in joining:
+                self.share(run, other)
 
     def _refuse(self, run: Run, wish: Submission, exc: Exception) -> None:
         """Forget a job that could not be written: nobody has its id."""

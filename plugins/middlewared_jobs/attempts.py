@@ -232,7 +232,9 @@ class Attempts:
         record.state = RUNNING
         record.attempt += 1
         record.phase = _first_phase(run)
-        record.run_at, record.node = None, NODE
+        record.node = NODE
+        if record.run_at is not None:  # to set a field takes longer than to look
+            record.run_at = None
         now = run.started_at = Date(self._clock.time_ms())
         if record.time_started is None:
             record.time_started = now
@@ -428,9 +430,10 @@ class Attempts:
         if not run.accepted:
             run.accepting(None)  # it ended before it ever started
         self._announcer.publish(final)
-        waiters, run.waiters = run.waiters, ()
-        for answer in waiters:
-            answer()
+        if run.waiters:
+            waiters, run.waiters = run.waiters, ()
+            for answer in waiters:
+                answer()
         run.finish()
         roster = self._roster
         roster.ending.discard(run)

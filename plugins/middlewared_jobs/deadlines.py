@@ -25,16 +25,20 @@ class Deadlines:
 
     def begin(self, run: Run) -> None:
         """Watch an attempt that begins now."""
+        timeout, silence = run.record.timeout, run.spec.heartbeat_timeout
+        if timeout is None and silence is None:
+            return
         run.began = time.monotonic()
-        if run.record.timeout is not None:
-            self._later(run, run.record.timeout, self._look_at_time)
-        if run.spec.heartbeat_timeout is not None:
-            self._later(run, run.spec.heartbeat_timeout, self._look_for_life)
+        if timeout is not None:
+            self._later(run, timeout, self._look_at_time)
+        if silence is not None:
+            self._later(run, silence, self._look_for_life)
 
     def end(self, run: Run) -> None:
         """Forget an attempt that has ended."""
-        for timer in self._timers.pop(run, {}).values():
-            timer.cancel()
+        if run in self._timers:
+            for timer in self._timers.pop(run).values():
+                timer.cancel()
 
     def _later(self, run: Run, seconds: float, look: Callable[[Run], None]) -> None:
         timer = self._loop.call_later(max(seconds, 0.001), look, run)

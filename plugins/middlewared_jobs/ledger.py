@@ -47,10 +47,10 @@ class Ledger:
 
     def write(self, run: Run, saved: Saved | None) -> None:
         """Write a job as it is now; *saved* gets None once it is committed."""
-        self._write(run, _Writing(self, run, saved))
+        self._write(run, _Writing(self, run, run.untold, saved))
 
     def _write(self, run: Run, writing: "_Writing") -> None:
-        record, untold = run.record, run.untold
+        record, untold = run.record, writing.untold
         if untold and record.time_modified is not None:
             at = record.time_modified.ms
         else:
@@ -59,7 +59,8 @@ class Ledger:
         if record.transient:
             writing.done(None)
             return
-        writing.untold, run.untold = untold, ()
+        if untold:
+            run.untold = ()
         if run.item_errors:
             writing.errors, run.item_errors = run.item_errors, []
         moves = self._journal.number(untold, at) if untold else ()
@@ -73,7 +74,7 @@ class Ledger:
             told: the move.
             then: called once it is committed.
         """
-        self._write(run, _Writing(self, run, None, told, then))
+        self._write(run, _Writing(self, run, run.untold, None, told, then))
 
     def insist_later(self, run: Run, told: Announcement, then: Then) -> None:
         """Do so after a while."""
@@ -91,19 +92,19 @@ class _Writing(msgspec.Struct, eq=False):
     Attributes:
         ledger: whose it is.
         run: the job.
+        untold: the moves that go with it.
         saved: is told the outcome.
         told: a move that must come to the disk.
         then: is told that it has; it is tried until then.
-        untold: the moves that go with it.
         errors: the items that failed that go with it.
     """
 
     ledger: Ledger
     run: Run
+    untold: tuple[Announcement, ...]
     saved: Saved | None
     told: Announcement | None = None
     then: Then | None = None
-    untold: tuple[Announcement, ...] = ()
     errors: list[ItemError] = []
 
     def done(self, exc: Exception | None) -> None:

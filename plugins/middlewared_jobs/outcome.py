@@ -75,7 +75,8 @@ def _end(record: JobRecord, state: State, now: int) -> None:
     record.state = state
     record.phase = Phase.ABORTED if state is ABORTED else FINISHED
     record.time_finished = Date(now)
-    record.run_at = None
+    if record.run_at is not None:  # to set a field takes longer than to look
+        record.run_at = None
 
 
 class EncodedResult(msgspec.Struct, frozen=True):
@@ -166,7 +167,8 @@ def record_success(
         record.progress = AT_LAST
     else:
         record.progress = msgspec.structs.replace(progress, percent=100)
-    record.result_encoding_error = result.failure
+    if result.failure is not None:
+        record.result_encoding_error = result.failure
     if result.shown is not None:
         record.result = msgspec.Raw(result.shown)
     _end(record, SUCCESS, now)

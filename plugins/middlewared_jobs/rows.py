@@ -378,7 +378,9 @@ class Row(msgspec.Struct, eq=False):
     def done(self, exc: Exception | None) -> None:
         """Hear whether it is written, and hand it on."""
         saved, self.saved = self.saved, None
-        before, self.before = self.before, None
+        before = self.before
+        if before is not None:
+            self.before = None
         if exc is None and (before is None or before.written):
             self.written = True
         elif self.among.get(self.number) is self:

@@ -103,7 +103,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         clear: the encoded result with its secrets.
         exit: how it comes out, as the body chose.
         item_errors: noted and not written yet; of a transient job, all of them.
-        began: when this attempt began, by the monotonic clock.
+        began: when this attempt began, by the monotonic clock, if it may take too long.
         started_at: when this attempt began.
         log_start: where its lines begin in the log, bytes.
         paused_at: since when it stands paused, by the monotonic clock.
