@@ -1,5 +1,6 @@
 """Looks at processes, whoever started them."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,7 +49,8 @@ def children_of(pid: int) -> list[int]:
     """List the processes that a process has started, zombies too."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(text) for text in (task / "children").read_text().split()]
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found += [int(text) for text in (task / "children").read_text().split()]
     return found
 
 
