@@ -460,13 +460,14 @@ async def _report(
     """Call the listeners in order; others have their turn every now and then."""
     until = time.perf_counter() + SLICE_SECONDS
     for write in group:
-        if write.done is None:
+        done = write.done
+        if done is None:
             continue
         if time.perf_counter() > until:
             await anyio.lowlevel.checkpoint()
             until = time.perf_counter() + SLICE_SECONDS
         try:
-            write.done(reason)
+            done(reason)
         except Exception:
             logger.exception("a listener of the database writer failed")
 

@@ -1,7 +1,10 @@
 """Jobs that use the whole record: steps, notes, retries, limits, pauses."""
 
+import errno
+from functools import partial
 from typing import Any
 
+import msgspec
 from jobs_stage import USERS, Stage
 
 from middlewared import CallError, Plugin, Secret
@@ -58,6 +61,22 @@ def _add_steps(plugin: Plugin, stage: Stage) -> None:
         job.set_scopes(["one", "two"])
         job.set_attribute("mission", {"id": 5})
         job.set_exit("DONE_WELL", "all of it")
+
+    @plugin.method(roles=USERS)
+    @job
+    async def garbles(job: Job) -> int:
+        """Note what is no JSON; count what is refused."""
+        refused = 0
+        for text in (b'{"a":', b'"\xff"', b"1 2", b""):
+            made = msgspec.Raw(text)
+            job.set_progress(50, extra=made)
+            for note in (job.checkpoint, partial(job.set_attribute, "a")):
+                try:
+                    note(made)
+                except CallError as exc:
+                    refused += exc.errno == errno.EINVAL
+        job.set_scopes(["told"])
+        return refused
 
 
 def _add_attempts(plugin: Plugin, stage: Stage) -> None:

@@ -109,13 +109,13 @@ class _Writing(msgspec.Struct, eq=False):
 
     def done(self, exc: Exception | None) -> None:
         """Hear whether it is committed."""
-        run, told, then = self.run, self.told, self.then
+        run, told, then, saved = self.run, self.told, self.then, self.saved
         if exc is not None:
             run.item_errors = self.errors + run.item_errors
             # They get other numbers: what is told later has higher ones.
             run.untold = self.untold + run.untold
-        if self.saved is not None:
-            self.saved(exc)
+        if saved is not None:
+            saved(exc)
         elif told is None or then is None:
             return
         elif exc is None:

@@ -38,6 +38,9 @@ def step_id(job: int, place: int) -> int:
     return job * MAX_STEPS + place
 
 
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
+
+
 class Latest(msgspec.Struct, frozen=True):
     """What a body set since somebody looked last.
 
@@ -372,7 +375,10 @@ class Notebook:
     def _encode(self, value: Any, what: str) -> bytes:
         try:
             encoded = ejson.encode(value)
-        except ejson.EncodingError as exc:
+            # Text that the body made itself goes on as it is: to disk, into events.
+            _skim(encoded)
+            encoded.decode()
+        except (ejson.EncodingError, ValueError) as exc:
             raise CallError(f"{what} cannot be encoded: {exc}", errno.EINVAL) from None
         if len(encoded) > self._limits.max_checkpoint:
             raise CallError(

@@ -116,7 +116,8 @@ def _plain_extra(number: int, extra: Any, limit: int) -> Any:
         return None
     try:
         encoded = ejson.encode(extra)
-    except ejson.EncodingError as exc:
+        decoded = msgspec.json.decode(encoded)
+    except (ejson.EncodingError, ValueError) as exc:
         logger.warning("job %d: progress extra cannot be encoded: %s", number, exc)
         return None
     if len(encoded) > limit:
@@ -127,4 +128,4 @@ def _plain_extra(number: int, extra: Any, limit: int) -> Any:
             limit,
         )
         return None
-    return msgspec.json.decode(encoded)
+    return decoded

@@ -69,6 +69,17 @@ async def test_steps_are_followed(world: World, admin: Wire) -> None:
     assert record["counts"] == {"blocks": 4, "bad": 0}
 
 
+async def test_what_is_no_json_is_refused(admin: Wire) -> None:
+    """Events are kept together: one that is spoiled would spoil the others."""
+    final = await admin.run("r.garbles")
+    record = await shown(admin, final["id"])
+    assert record["result"] == 8
+    assert record["checkpoint"] is None
+    assert record["attributes"] == {}
+    assert record["scopes"] == ["told"]
+    assert record["progress"]["extra"] is None
+
+
 async def test_restart_goes_on_where_it_failed(world: World, admin: Wire) -> None:
     """What succeeded is skipped, the checkpoint is there, the instance is the same."""
     world.stage.open("y.scan", "y.repair")
