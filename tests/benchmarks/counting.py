@@ -17,15 +17,17 @@ from benchmarks.load import LoadClient, call_frame, call_text, masked
 from benchmarks.plugins import middlewared_bench
 from benchmarks.work import COLLECTION, PARAMS, PING, TYPED, make_thing
 
-from middlewared import Audience, Event
+from middlewared import Audience, Event, connection, database
 from middlewared.connection import Connection
 from middlewared.testing import RunningServer, running_server
 
-__all__ = ["EACH", "LISTED", "SUBSCRIBERS", "WORKS"]
+__all__ = ["AT_ONCE", "EACH", "LISTED", "SUBSCRIBERS", "WORKS"]
 
 SUBSCRIBERS = 50
 #: Calls in a batch.
 EACH = 20
+#: Jobs that are sent in one piece.
+AT_ONCE = 128
 #: Jobs in the answer to a query.
 LISTED = 50
 
@@ -35,12 +37,23 @@ class Sink(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ended = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._left = 0
+
+    def expect(self, jobs: int) -> None:
+        """Count the jobs that end from now on."""
+        self._ended.clear()
+        self._left = jobs
+
+    async def wait(self) -> None:
+        """Wait until as many have ended as were expected."""
+        await self._ended.wait()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Forget what is sent, but for jobs that have ended."""
-        if b'"state":"SUCCESS"' in bytes(data):
-            self.ended.set()
+        self._left -= bytes(data).count(b'"state":"SUCCESS"')
+        if self._left <= 0:
+            self._ended.set()
 
     def is_closing(self) -> bool:
         """Say no."""
@@ -64,8 +77,8 @@ class Works:
         self._running = running
         self._first = connections[0]
         self._sink = Sink()
-        for connection in connections:
-            connection._transport = self._sink
+        for open_one in connections:
+            open_one._transport = self._sink
         assert self._first.session is not None
         self._first.session.subscribe("core.get_jobs")
 
@@ -98,20 +111,24 @@ class Works:
 
     async def job(self, turns: int) -> None:
         """Run a job that does nothing from the call to SUCCESS, one after the other."""
-        frame = call_frame(100, "demo.noop", [1])
+        await self._end(1, call_frame(100, "demo.noop", [1]), turns)
+
+    async def jobs(self, turns: int) -> None:
+        """Run `AT_ONCE` of them, sent in one piece; the next when all have ended."""
+        numbers = range(100, 100 + AT_ONCE)
+        frames = [call_frame(number, "demo.noop", [1]) for number in numbers]
+        await self._end(AT_ONCE, b"".join(frames), turns)
+
+    async def _end(self, jobs: int, frames: bytes, turns: int) -> None:
         for _ in range(turns):
-            self._sink.ended.clear()
-            self._first.data_received(frame)
-            await self._sink.ended.wait()
+            self._sink.expect(jobs)
+            self._first.data_received(frames)
+            await self._sink.wait()
 
     async def query(self, turns: int) -> None:
         """Ask for the newest `LISTED` jobs that have ended, one after the other."""
         asked = [[["state", "=", "SUCCESS"]], {"order_by": ["-id"], "limit": LISTED}]
-        frame = call_frame(100, "core.get_jobs", asked)
-        for _ in range(turns):
-            self._sink.ended.clear()
-            self._first.data_received(frame)
-            await self._sink.ended.wait()
+        await self._end(LISTED, call_frame(100, "core.get_jobs", asked), turns)
 
 
 WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
@@ -120,12 +137,15 @@ WORKS: dict[str, Callable[[Works, int], Awaitable[None]]] = {
     "typed": Works.typed,
     "event": Works.event,
     "job": Works.job,
+    "jobs": Works.jobs,
     # After the jobs, which it lists.
     "query": Works.query,
 }
 
 
 async def _obey() -> None:
+    # By the clock a turn would end after fifty times less work than it does uncounted.
+    connection.SLICE_SECONDS = database.SLICE_SECONDS = 1.0
     async with running_server(middlewared_bench.plugin) as running:
         clients = [
             await LoadClient.open(running.socket_path) for _ in range(SUBSCRIBERS)

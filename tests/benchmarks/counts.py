@@ -19,14 +19,22 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from benchmarks.counting import EACH, LISTED, SUBSCRIBERS, WORKS
+from benchmarks.counting import AT_ONCE, EACH, LISTED, SUBSCRIBERS, WORKS
 from benchmarks.running import TESTS
 
 __all__ = ["ALLOWED", "Counted", "build", "judge", "main"]
 
 FIGURES = Path(__file__).parent / "counts.json"
 #: Turns of the shorter run.
-TURNS = {"ping": 300, "batch": 100, "typed": 100, "event": 40, "job": 40, "query": 20}
+TURNS = {
+    "ping": 300,
+    "batch": 100,
+    "typed": 100,
+    "event": 40,
+    "job": 40,
+    "jobs": 2,
+    "query": 20,
+}
 #: What a figure may grow by.
 ALLOWED = 0.1
 UNITS = {
@@ -35,6 +43,7 @@ UNITS = {
     "typed": "a call with ten typed params and a result of 2 kB",
     "event": f"an event to {SUBSCRIBERS} subscribers",
     "job": "a job that does nothing, to SUCCESS on the disk",
+    "jobs": f"{AT_ONCE} of them at once",
     "query": f"a query for the newest {LISTED} jobs in a state",
 }
 Figures = dict[str, dict[str, int]]
