@@ -41,6 +41,8 @@ __all__ = ["Admission"]
 logger = logging.getLogger(__name__)
 
 UNSET = msgspec.UNSET
+# Looking a member up in its enum takes 0.1 us.
+WAITING = State.WAITING
 
 #: A login, and what history shows of it.
 _Snapshot = tuple[Credentials | None, CoreGetJobsItemCredentials | None]
@@ -232,7 +234,7 @@ class Admission:
             self._enqueue_transient(run)
             return
         self._attempts.wait_turn(run)
-        if run.record.state is State.WAITING:
+        if run.record.state is WAITING:
             self._ledger.write(run, run.accepting)
 
     def _enqueue_transient(self, run: Run) -> None:

@@ -59,6 +59,7 @@ logger = logging.getLogger(__name__)
 NODE = socket.gethostname()
 # Looking a member up in its enum takes 0.1 us.
 RUNNING, MOVE, PROCESS = State.RUNNING, Importance.MOVE, Kind.PROCESS
+FIRST = Phase.RUNNING
 
 
 class Attempts:
@@ -465,7 +466,7 @@ class Attempts:
 def _first_phase(run: Run) -> Phase:
     if run.record.attempt > 1:
         return Phase.RETRIED
-    return Phase.RESTARTED if run.record.is_restart else Phase.RUNNING
+    return Phase.RESTARTED if run.record.is_restart else FIRST
 
 
 def _log_size(run: Run) -> int:

@@ -274,9 +274,8 @@ class JobRecord(msgspec.Struct, kw_only=True):
         """Whether the job has ended."""
         return self.state in FINAL
 
-    @property
     def has_details(self) -> bool:
-        """Whether any of the `DETAILS` is not as in a new job."""
+        """Tell whether any of the `DETAILS` is not as in a new job."""
         # Written out: to compare them as a tuple takes five times as long.
         return bool(
             self.key_digest is not None

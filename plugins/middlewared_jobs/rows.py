@@ -225,7 +225,7 @@ def varying_values(record: JobRecord, params: bytes | None) -> tuple[Any, ...]:
 
 def _details(record: JobRecord) -> str | None:
     """Encode the fields that are stored together, None when all are as by default."""
-    if not record.has_details:
+    if not record.has_details():
         return None
     values = _values(record)[DETAILS_AT:]
     found = {

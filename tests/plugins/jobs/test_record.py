@@ -47,7 +47,7 @@ def test_details_are_there_or_not(record: JobRecord, name: str | None) -> None:
     for looked_at in (fresh, record):
         found = [getattr(looked_at, detail) for detail in DETAILS]
         none = [getattr(make_record(1), detail) for detail in DETAILS]
-        assert looked_at.has_details == (found != none)
+        assert looked_at.has_details() == (found != none)
 
 
 @given(records(7))
