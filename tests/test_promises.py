@@ -28,6 +28,7 @@ from middlewared import Date, Plugin
 from middlewared_jobs import Job, job
 from middlewared_jobs.change import FIXED, fixed_of, record_at
 from middlewared_jobs.notes import TextMessage
+from middlewared_jobs.packs import unpacked
 from middlewared_jobs.record import (
     Attempt,
     CoreGetJobsItem,
@@ -35,6 +36,7 @@ from middlewared_jobs.record import (
     encode_item,
 )
 from middlewared_jobs.rows import STORED, record_of
+from middlewared_jobs.store import NO_CHANGE
 
 plugin = Plugin("demo")
 
@@ -143,6 +145,13 @@ def _read(folder: Path, sql: str) -> list[Any]:
         return database.execute(sql).fetchall()
 
 
+def _kept(folder: Path, job: int) -> list[bytes]:
+    """Give what is kept of the events of a job."""
+    sql = "SELECT events FROM job_event_packs ORDER BY last"
+    packs = [unpacked(events) for (events,) in _read(folder, sql)]
+    return [move[5] for pack in packs for move in pack if move[2] == job]
+
+
 def test_row_shows_all_promises() -> None:
     """Row 4 has a line for each promise, in their order."""
     assert list(LAYERS) == list(PROMISES)
@@ -166,11 +175,9 @@ async def test_all_do_the_work(kind: type[Sketch], tmp_path: Path) -> None:
     assert {(one.state, one.phase) for one in records} == {("SUCCESS", "finished")}
     assert encode_item(records[6]) == msgspec.json.encode(told[2])
     assert bytes(records[6].result) == b"8"
-    sql = "SELECT change FROM job_events WHERE job = 7 ORDER BY seq"
-    kept = [row[0] for row in _read(tmp_path, sql)]
-    fixed = fixed_of(records[6])
+    fixed, kept = fixed_of(records[6]), _kept(tmp_path, 7)
     states = [record_at(fixed, change).state for change in kept[:2]]
-    assert (states, kept[2]) == (["WAITING", "RUNNING"], None)
+    assert (states, kept[2]) == (["WAITING", "RUNNING"], NO_CHANGE)
 
 
 async def test_calls_that_cannot_be(tmp_path: Path) -> None:
@@ -275,9 +282,8 @@ async def test_record_is_complete(tmp_path: Path) -> None:
         assert encode_item(record) == msgspec.json.encode(client.told(number)[-1])
     assert (done.state, done.exit.code if done.exit else "") == ("SUCCESS", "SOME")
     assert aborted.abort is not None
-    sql = "SELECT change FROM job_events WHERE job = 1 ORDER BY seq"
-    texts = [row[0] for row in _read(tmp_path, sql)]
-    assert texts.pop() is None
+    texts = _kept(tmp_path, 1)
+    assert texts.pop() == NO_CHANGE
     fixed = fixed_of(aborted)
     added, started, asked = (record_at(fixed, text) for text in texts)
     assert (added.state, added.counts, added.retries) == ("WAITING", {"files": 0}, 2)
@@ -362,8 +368,7 @@ async def test_each_field_is_kept(when: str, tmp_path: Path) -> None:
             msgspec.structs.replace(value, percent=100) if name == "progress" else value
         )
         assert getattr(record, name) == expected
-        sql = f"SELECT change FROM job_events WHERE job = {record.id} ORDER BY seq"  # noqa: S608 - a number
-        kept = [text for (text,) in _read(tmp_path, sql) if text is not None]
+        kept = [text for text in _kept(tmp_path, record.id) if text != NO_CHANGE]
         for text in kept if when == "made" else ():
             assert getattr(record_at(fixed_of(record), text), name) == value
         assert encode_item(record) == msgspec.json.encode(client.told(record.id)[-1])

@@ -15,8 +15,10 @@ from middlewared import Audience
 from middlewared.database import MAX_GROUP
 from middlewared.inserts import Insert
 from middlewared_jobs.notes import Exit
+from middlewared_jobs.packs import PACK
 from middlewared_jobs.record import CoreGetJobsItem
 from middlewared_jobs.spec import Kind
+from middlewared_jobs.store import Move
 
 __all__ = ["COLUMNS", "Job", "Row", "Write", "Writer"]
 
@@ -30,10 +32,11 @@ COLUMNS = (
 )  # fmt: skip
 INSERT = Insert("jobs", COLUMNS)
 END = (
-    "UPDATE jobs SET state = 'SUCCESS', phase = 'finished', progress = ?, result = ?, "
-    "exit = ?, time_finished = ?, time_modified = ?, params = NULL WHERE id = ?"
+    "UPDATE jobs SET state = 'SUCCESS', phase = 'finished', params = NULL, "
+    'progress = \'{"percent":100,"description":"","extra":null}\', '
+    'exit = \'{"kind":"COMPLETED","code":"OK","message":null}\', '
+    "result = ?1, time_finished = ?2, time_modified = ?2 WHERE id = ?3"
 )
-KEEP = Insert("job_events", ("seq", "at", "job", "msg", "change", "size"))
 Row = tuple[Any, ...]
 
 
@@ -94,7 +97,7 @@ class Write(msgspec.Struct, eq=False):
         audit: its entry in the audit log.
         other: another statement, and its values.
         failure: why it could not be written.
-        moves: what is kept.
+        moves: what is kept, in packs.
         told: what is published.
     """
 
@@ -105,7 +108,7 @@ class Write(msgspec.Struct, eq=False):
     audit: Row | None = None
     other: tuple[str, Row] | None = None
     failure: sqlite3.Error | None = None
-    moves: list[Row] = []
+    moves: list[Move] = []
     told: list[Any] = []
 
 
@@ -191,7 +194,7 @@ class Writer:
                 database.execute(*write.other)
         ends = [one.end for one in group if one.end is not None]
         database.executemany(self.last, ends)
-        KEEP.run(database, list(chain.from_iterable([one.moves for one in group])))
+        PACK.run(database, list(chain.from_iterable([one.moves for one in group])))
 
     def close(self) -> None:
         """End the thread."""

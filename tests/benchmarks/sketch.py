@@ -24,6 +24,7 @@ import msgspec
 from benchmarks.commits import Job, Write, Writer
 
 from middlewared import Date
+from middlewared.events import Message
 from middlewared.frames import text_frame
 from middlewared_jobs.record import (
     NULL,
@@ -33,6 +34,7 @@ from middlewared_jobs.record import (
     LoginData,
 )
 from middlewared_jobs.states import State
+from middlewared_jobs.store import NO_CHANGE
 from middlewared_jobs.uids import Uids
 
 __all__ = [
@@ -51,11 +53,10 @@ __all__ = [
 
 SUBSCRIBE = "core.subscribe"
 AT_FIRST, AT_LAST = CoreGetJobsItemProgress(), CoreGetJobsItemProgress(100)
-DONE = '{"kind":"COMPLETED","code":"OK","message":null}'
 NODE = "node"
 
 encode = msgspec.json.Encoder().encode
-_FIRST_TEXT, _LAST_TEXT = encode(AT_FIRST).decode(), encode(AT_LAST).decode()
+_FIRST_TEXT = encode(AT_FIRST).decode()
 Send = Callable[[bytes], None]
 # Looking a member up in its enum takes 0.1 us.
 WAITING, RUNNING, SUCCESS = State.WAITING, State.RUNNING, State.SUCCESS
@@ -203,8 +204,7 @@ class Sketch:
         item, at = job.item, now()
         item.state, item.time_finished = SUCCESS, Date(at)
         item.progress, item.result = AT_LAST, msgspec.Raw(result)
-        end = (_LAST_TEXT, result.decode(), DONE, at, at, job.id)
-        write = Write(self.over, job, end=end)
+        write = Write(self.over, job, end=(result.decode(), at, job.id))
         self.move(write, "changed", at, None)
         self.writes.put(write)
 
@@ -214,13 +214,13 @@ class Sketch:
 
     # What is told.
 
-    def move(self, write: Write, msg: str, at: int, change: Change | None) -> None:
+    def move(self, write: Write, msg: Message, at: int, change: Change | None) -> None:
         """Take down what a job is like, to be kept and to be told."""
         self.last_seq += 1
         job = write.job
-        text = None if change is None else encode(change).decode()
-        size = 512 + len(text or "")
-        write.moves.append((self.last_seq, at, job.id, msg, text, size))
+        kept = NO_CHANGE if change is None else encode(change)
+        size = 512 + len(kept)
+        write.moves.append((self.last_seq, at, job.id, msg, size, kept))
         write.told.append(self.event(job, msg))
 
     def event(self, job: Job, msg: str) -> Any:

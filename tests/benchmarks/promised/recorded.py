@@ -13,6 +13,7 @@ from benchmarks.promised.typed import SETTINGS
 from benchmarks.sketch import NODE, RUNNING, SUCCESS, Change, encode, frame_of, now
 
 from middlewared import Date, Event
+from middlewared.events import Message
 from middlewared.inserts import Insert
 from middlewared_jobs.announcement import size_of
 from middlewared_jobs.change import FIXED, change_of
@@ -38,6 +39,7 @@ from middlewared_jobs.rows import (
     varying_values,
 )
 from middlewared_jobs.states import FINAL, check_move
+from middlewared_jobs.store import NO_CHANGE
 from middlewared_jobs.tracking import apply_spec
 
 __all__ = ["Recorded"]
@@ -273,7 +275,7 @@ class Recorded(Found):
     # What is kept, and told.
 
     def move(
-        self, write: Write, msg: str, at: int, change: Change | None = None
+        self, write: Write, msg: Message, at: int, change: Change | None = None
     ) -> None:
         """Take down what a job is like, to be kept and to be told; all of it."""
         record: Any = write.job.item
@@ -282,13 +284,13 @@ class Recorded(Found):
         self._keep(write, msg, at, encode_item(record), kept)
 
     def _keep(
-        self, write: Write, msg: str, at: int, fields: bytes, kept: bytes | None
+        self, write: Write, msg: Message, at: int, fields: bytes, kept: bytes | None
     ) -> None:
         self.last_seq += 1
         job = write.job
-        text = None if kept is None else kept.decode()
         size = size_of(self.record(job), kept)
-        write.moves.append((self.last_seq, at, job.id, msg, text, size))
+        move = (self.last_seq, at, job.id, msg, size, kept or NO_CHANGE)
+        write.moves.append(move)
         write.told.append(self._event(job, msg, fields))
 
     def event(self, job: Job, msg: str) -> Any:
