@@ -194,8 +194,6 @@ class Announcer:
                 seq=told.seq,
             )
             self._bus.publish(event)
-        if told.seq is not None and told.seq > self._journal.told:
-            self._journal.told = told.seq
 
     def noted(self, run: Run, urgent: bool) -> None:
         """Take note that a body noted something, from any thread.

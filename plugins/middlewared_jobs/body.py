@@ -14,7 +14,7 @@ from middlewared_jobs.adopted import release
 from middlewared_jobs.current_job import JobAborted
 from middlewared_jobs.ending import Aborted, Ended, Failed, Succeeded
 from middlewared_jobs.joblog import JobLog, cut_log, excerpt
-from middlewared_jobs.pipes import JobPipes
+from middlewared_jobs.pipes import NO_PIPES
 from middlewared_jobs.run import Run
 from middlewared_jobs.scrubbing import scrub
 from middlewared_jobs.spec import Kind
@@ -95,7 +95,7 @@ async def run_body(run: Run, threads: anyio.CapacityLimiter, max_log: int) -> En
         ended = Failed(scrub(ended.error, secret_texts(run.values)))
     if run.plumbing is None:
         return ended
-    run.job.pipes = JobPipes()  # else the job and its pipes hold each other
+    run.job.pipes = NO_PIPES  # else the job and its pipes hold each other
     return await run.plumbing.settle(ended)
 
 

@@ -69,7 +69,7 @@ def change_of(record: JobRecord) -> bytes:
     """Encode what is not as it was when the job was made, as a JSON object."""
     if record.has_details():
         return _encode(_Change(*_changing(_values(record))))
-    # Written out: taking the values out of a tuple takes three times as long.
+    # Written out: taking the values out of a tuple takes twice as long.
     return _encode(
         _Brief(
             record.message_ids,

@@ -21,8 +21,8 @@ from middlewared_jobs.step import JobAborted, Step, StepSpec
 
 __all__ = ["Job", "JobAborted", "JobContext"]
 
-#: Held while a body's first note makes the notebook.
-_opening = threading.Lock()
+#: Held while a body's first note makes what it needs for that.
+_making = threading.Lock()
 
 
 class JobContext(Context):
@@ -69,8 +69,7 @@ class Job:
         self._record = record
         # Made when they are needed: most short jobs have no use for them.
         self._context: Context | None = None
-        self._opened: Notebook | None = None
-        self._barred: Gate | None = None
+        self._made: tuple[Notebook, Gate] | None = None
         self._catalog = catalog or {}
         self._checkpoint: bytes | msgspec.Raw = record.checkpoint
 
@@ -86,27 +85,26 @@ class Job:
         return self._context
 
     @property
+    def _tools(self) -> tuple[Notebook, Gate]:
+        """What the body notes in, and what it passes between two steps."""
+        if self._made is None:
+            with _making:
+                if self._made is None:
+                    notebook = self._desk.open_notebook()
+                    self._made = notebook, Gate(notebook)
+        return self._made
+
+    @property
     def _notebook(self) -> Notebook:
-        """What the body notes."""
-        if self._opened is None:
-            with _opening:
-                if self._opened is None:
-                    self._opened = self._desk.open_notebook()
-        return self._opened
+        return self._tools[0]
 
     @property
     def _gate(self) -> Gate:
-        """What the body passes between two steps."""
-        if self._barred is None:
-            notebook = self._notebook
-            with _opening:
-                if self._barred is None:
-                    self._barred = Gate(notebook)
-        return self._barred
+        return self._tools[1]
 
     def _take_notes(self) -> Latest | None:
         """Give what the body noted since the last time, None when nothing."""
-        return None if self._opened is None else self._opened.take()
+        return None if self._made is None else self._made[0].take()
 
     @property
     def id(self) -> int:
@@ -158,7 +156,7 @@ class Job:
             extra: anything more that can be encoded, at most 64 KiB.
             indeterminate: the job cannot say how far it is; percent becomes null.
         """
-        notebook = self._opened or self._notebook  # a body may call this all the time
+        notebook, _ = self._made or self._tools  # a body may call this all the time
         notebook.set_progress(percent, description, extra, indeterminate=indeterminate)
 
     def set_description(self, description: str | None) -> None:

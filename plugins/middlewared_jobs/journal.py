@@ -43,7 +43,8 @@ class Journal:
     Attributes:
         oldest: moves with higher numbers are kept.
         head: the last number that was given out.
-        told: the highest number of an event that was published, if only to nobody.
+        told: the highest number of a move that was published, if only to nobody;
+            removals are published in any case, so that rings know them.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Journal:
         return moves
 
     def number_removed(
-        self, announcements: Iterable[Announcement], at: int
+        self, announcements: Sequence[Announcement], at: int
     ) -> Sequence[Departure]:
         """Give announcements of removed jobs their numbers, as `number` does.
 
@@ -94,12 +95,12 @@ class Journal:
             announcements: the removals, each with the job's owner and method.
             at: when they happen, milliseconds since 1970-01-01 UTC.
         """
+        self.number(announcements, at)
         found = []
         for told in announcements:
-            self.number((told,), at)
             gone = told.removal
             assert gone is not None  # noqa: S101 - they are removals
-            assert told.seq is not None  # noqa: S101 - numbered a moment ago
+            assert told.seq is not None  # noqa: S101 - they have their numbers
             found.append(Departure(told.seq, at, gone.id, gone.owner, gone.method))
         return found
 

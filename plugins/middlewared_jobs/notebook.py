@@ -23,7 +23,7 @@ from middlewared_jobs.progress import clamp
 from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
-from middlewared_jobs.texts import sendable
+from middlewared_jobs.texts import check_opaque, sendable
 
 __all__ = ["MAX_COUNTS", "MAX_STEPS", "Latest", "Notebook", "step_id"]
 
@@ -36,9 +36,6 @@ MAX_COUNTS = 1000
 def step_id(job: int, place: int) -> int:
     """Number a step: unlike any other step's, and rising with the job's number."""
     return job * MAX_STEPS + place
-
-
-_skim = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Latest(msgspec.Struct, frozen=True):
@@ -375,10 +372,8 @@ class Notebook:
     def _encode(self, value: Any, what: str) -> bytes:
         try:
             encoded = ejson.encode(value)
-            # Text that the body made itself goes on as it is: to disk, into events.
-            _skim(encoded)
-            encoded.decode()
-        except (ejson.EncodingError, ValueError) as exc:
+            check_opaque(encoded)
+        except ejson.EncodingError as exc:
             raise CallError(f"{what} cannot be encoded: {exc}", errno.EINVAL) from None
         if len(encoded) > self._limits.max_checkpoint:
             raise CallError(

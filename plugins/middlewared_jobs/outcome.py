@@ -22,7 +22,7 @@ from middlewared_jobs.record import (
 from middlewared_jobs.remote import plain
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State, check_move
-from middlewared_jobs.texts import sendable, sendable_repr
+from middlewared_jobs.texts import check_opaque, sendable, sendable_repr
 
 __all__ = [
     "TOO_LARGE",
@@ -45,7 +45,6 @@ __all__ = [
 # Looking a member up in its enum takes 0.1 us.
 SUCCESS, ABORTED, FINISHED = State.SUCCESS, State.ABORTED, Phase.FINISHED
 
-_skim = msgspec.json.Decoder(msgspec.Raw).decode
 #: Attempts that a record keeps, the newest.
 MAX_ATTEMPTS = 100
 #: Type of the encoding error of a result over ``max_result``.
@@ -107,7 +106,7 @@ def encode_result(value: Any, results: Results, limit: int) -> EncodedResult:
         shown = results.encode(value, clear=False)
         clear = results.encode(value) if results.secret else shown
         if results.opaque:
-            _check_opaque(shown)
+            check_opaque(shown)
     except ejson.EncodingError as exc:
         return _unencodable(exc)
     if len(clear) > limit:
@@ -121,25 +120,12 @@ def encode_large_result(value: Any, results: Results, limit: int) -> EncodedResu
         shown = results.encode_in_pieces(value, clear=False)
         clear = results.encode_in_pieces(value) if results.secret else shown
         if results.opaque:
-            _check_opaque(b"".join(shown))
+            check_opaque(b"".join(shown))
     except ejson.EncodingError as exc:
         return _unencodable(exc)
     except RuntimeError:  # something changed it meanwhile: at one go, then
         return encode_result(value, results, limit)
     return _measured(shown, clear, limit)
-
-
-def _check_opaque(whole: bytes) -> None:
-    """Look at text that the body made itself: it goes on as it is, to everybody.
-
-    Raises:
-        EncodingError: it is no JSON.
-    """
-    try:
-        _skim(whole)
-        whole.decode()
-    except ValueError as exc:
-        raise ejson.EncodingError(str(exc)) from None
 
 
 def _unencodable(exc: ejson.EncodingError) -> EncodedResult:

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-__all__ = ["sendable", "sendable_repr"]
+import msgspec
+
+from middlewared import ejson
+
+__all__ = ["check_opaque", "sendable", "sendable_repr"]
+
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def sendable(value: object) -> str:
@@ -21,6 +27,19 @@ def sendable(value: object) -> str:
 def sendable_repr(value: object) -> str:
     """Give the text that Python shows of a value; never fails."""
     return sendable(_Shown(value))
+
+
+def check_opaque(encoded: bytes) -> None:
+    """Look at JSON that an author may have written: it goes on as it is, to everybody.
+
+    Raises:
+        EncodingError: it is no JSON, or no text.
+    """
+    try:
+        _skim(encoded)
+        encoded.decode()
+    except ValueError as exc:
+        raise ejson.EncodingError(str(exc)) from None
 
 
 class _Shown:

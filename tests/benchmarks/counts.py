@@ -49,6 +49,18 @@ UNITS = {
 Figures = dict[str, dict[str, int]]
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """The instructions of some work.
+
+    Attributes:
+        all: of the whole program.
+        loop: of its main thread; the others are the database's.
+    """
+
+    all: int
+    loop: int
+
+
 def build() -> str:
     """Name the interpreter: version, compiler, and how it was configured."""
     configured = str(sysconfig.get_config_var("CONFIG_ARGS"))
@@ -69,6 +81,7 @@ class Counted:
                 "valgrind",
                 "--tool=callgrind",
                 "--instr-atstart=no",
+                "--separate-threads=yes",
                 f"--callgrind-out-file={folder}/out",
                 "--quiet",
                 sys.executable,
@@ -95,14 +108,24 @@ class Counted:
         self._process.stdin.flush()
         self._expect("done")
 
-    def count(self, name: str, turns: int) -> int:
+    def count(self, name: str, turns: int) -> Counts:
         """Give the instructions of some work, and of saying that it is done."""
         self._control("--zero")
         self.run(name, turns)
         self._control("--dump")
-        newest = max(self._folder.glob("out.*"), key=lambda p: int(p.suffix[1:]))
-        found = re.findall(r"^totals: (\d+)", newest.read_text(), re.MULTILINE)
-        return sum(map(int, found))
+        # A file for each dump and thread, out.3-01 for example.
+        parts = [path.suffix[1:].split("-") for path in self._folder.glob("out.*-*")]
+        newest = max(int(dump) for dump, _ in parts)
+        found = {
+            int(thread): self._total(f"out.{dump}-{thread}")
+            for dump, thread in parts
+            if int(dump) == newest
+        }
+        return Counts(sum(found.values()), found[1])
+
+    def _total(self, name: str) -> int:
+        text = (self._folder / name).read_text()
+        return sum(map(int, re.findall(r"^totals: (\d+)", text, re.MULTILINE)))
 
     def _control(self, option: str) -> None:
         command = ["callgrind_control", option, str(self._process.pid)]
@@ -114,7 +137,7 @@ class Counted:
         self._process.communicate()
 
 
-def count_all() -> dict[str, int]:
+def count_all() -> dict[str, Counts]:
     """Give the instructions of one turn of each work."""
     found = {}
     with tempfile.TemporaryDirectory(prefix="middlewared-bench-") as folder:
@@ -124,7 +147,9 @@ def count_all() -> dict[str, int]:
                 turns = TURNS[name]
                 counted.run(name, turns)
                 once, twice = (counted.count(name, turns * n) for n in (1, 2))
-                found[name] = (twice - once) // turns
+                found[name] = Counts(
+                    (twice.all - once.all) // turns, (twice.loop - once.loop) // turns
+                )
         finally:
             counted.close()
     return found
@@ -149,11 +174,13 @@ def main() -> int:
         print("valgrind is not installed")
         return 1
     figures: Figures = msgspec.json.decode(FIGURES.read_bytes())
-    committed, found = figures.get(build(), {}), count_all()
+    committed, counted = figures.get(build(), {}), count_all()
+    found = {name: counts.all for name, counts in counted.items()}
     for name, count in found.items():
         was = committed.get(name)
         change = "" if was is None else f" ({count / was - 1:+.1%})"
-        print(f"{count:>12,} instructions: {UNITS[name]}{change}")
+        loop = f"{counted[name].loop:,} of them in the loop"
+        print(f"{count:>12,} instructions: {UNITS[name]}{change}, {loop}")
     if not check:
         figures[build()] = found
         written = msgspec.json.format(msgspec.json.encode(figures), indent=2)
