@@ -13,6 +13,7 @@ from middlewared.params import Params
 from middlewared.plugin import Deferred
 from middlewared.results import holds_secret
 from middlewared_jobs.backoff import Backoff
+from middlewared_jobs.record import JobRecord
 from middlewared_jobs.step import StepSpec
 
 __all__ = [
@@ -131,13 +132,18 @@ class CountRole(StrEnum):
 
 #: What each record is given of a spec, and what it has without.
 _GIVEN: Mapping[str, Any] = {
-    "transient": False,
-    "abortable": False,
-    "priority": 0,
-    "restartable": False,
-    "pausable": False,
-    "retries": 0,
-    "timeout": None,
+    field.name: field.default
+    for field in msgspec.structs.fields(JobRecord)
+    if field.name
+    in {
+        "transient",
+        "abortable",
+        "priority",
+        "restartable",
+        "pausable",
+        "retries",
+        "timeout",
+    }
 }
 
 
