@@ -69,7 +69,8 @@ class Job:
         self._record = record
         # Made when they are needed: most short jobs have no use for them.
         self._context: Context | None = None
-        self._made: tuple[Notebook, Gate] | None = None
+        self._opened: Notebook | None = None
+        self._barred: Gate
         self._catalog = catalog or {}
         self._checkpoint: bytes | msgspec.Raw = record.checkpoint
 
@@ -84,27 +85,28 @@ class Job:
             self._context = self._desk.make_context()
         return self._context
 
-    @property
-    def _tools(self) -> tuple[Notebook, Gate]:
-        """What the body notes in, and what it passes between two steps."""
-        if self._made is None:
-            with _making:
-                if self._made is None:
-                    notebook = self._desk.open_notebook()
-                    self._made = notebook, Gate(notebook)
-        return self._made
+    def _open(self) -> Notebook:
+        """Make what the body notes in, and with it what it passes between two steps."""
+        with _making:
+            if self._opened is None:
+                notebook = self._desk.open_notebook()
+                self._barred = Gate(notebook)
+                self._opened = notebook
+            return self._opened
 
     @property
     def _notebook(self) -> Notebook:
-        return self._tools[0]
+        return self._opened or self._open()
 
     @property
     def _gate(self) -> Gate:
-        return self._tools[1]
+        if self._opened is None:
+            self._open()
+        return self._barred
 
     def _take_notes(self) -> Latest | None:
         """Give what the body noted since the last time, None when nothing."""
-        return None if self._made is None else self._made[0].take()
+        return None if self._opened is None else self._opened.take()
 
     @property
     def id(self) -> int:
@@ -156,7 +158,7 @@ class Job:
             extra: anything more that can be encoded, at most 64 KiB.
             indeterminate: the job cannot say how far it is; percent becomes null.
         """
-        notebook, _ = self._made or self._tools  # a body may call this all the time
+        notebook = self._opened or self._open()  # a body may call this all the time
         notebook.set_progress(percent, description, extra, indeterminate=indeterminate)
 
     def set_description(self, description: str | None) -> None:

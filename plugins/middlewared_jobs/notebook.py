@@ -19,7 +19,7 @@ from middlewared_jobs.notes import (
     StepRecord,
     TextMessage,
 )
-from middlewared_jobs.progress import clamp
+from middlewared_jobs.progress import MAX_PERCENT, clamp
 from middlewared_jobs.record import CoreGetJobsItemProgress, JobRecord
 from middlewared_jobs.settings import JobSettings
 from middlewared_jobs.states import State
@@ -169,7 +169,9 @@ class Notebook:
         if indeterminate:
             self._percent = None
         elif percent is not None:
-            self._percent = clamp(percent)
+            # The usual looked at here: a call takes longer than the look.
+            fits = 0 <= percent <= MAX_PERCENT
+            self._percent = int(percent) if fits else clamp(percent)
         if description is not None:
             self._doing = description
         if extra is not None:

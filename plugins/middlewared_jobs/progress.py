@@ -7,6 +7,4 @@ MAX_PERCENT = 100
 
 def clamp(percent: float) -> int:
     """Clamp a percentage to 0..100, and cut it to an integer."""
-    if 0 <= percent <= MAX_PERCENT:
-        return int(percent)
     return int(max(0, min(MAX_PERCENT, percent)))

@@ -30,7 +30,7 @@ class Seen(SeenJob):
         self.aborted = False
 
     def __getattr__(self, name: str) -> Any:
-        if "_made" in self.__dict__:
+        if "_opened" in self.__dict__:
             raise AttributeError(name)
         aborted, record = self.aborted, self._owner.record(self._of)
         notebook = Notebook(record, SETTINGS, now, self._note)
@@ -45,7 +45,7 @@ class Seen(SeenJob):
     @property
     def opened(self) -> bool:
         """Whether the body used anything of it."""
-        return "_made" in self.__dict__
+        return "_opened" in self.__dict__
 
     def latest(self) -> CoreGetJobsItemProgress | None:
         """Give the progress that the body noted since the last look."""
